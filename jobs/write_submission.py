@@ -1,0 +1,6 @@
+"""spark-submit job: the stage write_submission."""
+
+from landmark_spark.cli import job
+
+if __name__ == "__main__":
+    job("write_submission")

@@ -1,0 +1,182 @@
+"""The command line: run, plan, describe, evaluate; and the body of every file in jobs/."""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import json
+import sys
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from landmark_spark import __version__
+from landmark_spark.config import Config, ConfigError, load_config
+from landmark_spark.core.metrics import evaluate
+from landmark_spark.core.submission import FormatError, parse_solution, parse_submission
+
+__all__ = ["job", "main"]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; return the exit status: 0 done, 1 failed, 2 the caller's mistake."""
+    options = _parser().parse_args(arguments)
+    return _guarded(options)
+
+
+def job(stage: str | None, arguments: Sequence[str] | None = None) -> None:
+    """Run one stage (None: the whole pipeline) and exit: what a file in jobs/ does under spark-submit."""
+    parser = argparse.ArgumentParser(description=f"Spark job: {stage or 'the pipeline'}")
+    _add_run_options(parser, with_range=stage is None)
+    options = parser.parse_args(arguments)
+    options.command = _run
+    if stage is not None:
+        options.only, options.first, options.last = stage, None, None
+    sys.exit(_guarded(options))
+
+
+def _guarded(options: argparse.Namespace) -> int:
+    from landmark_spark.core.weights import WeightsError, WeightsNotFound
+    from landmark_spark.planning import PlanError
+    from landmark_spark.runner import StageError
+    from landmark_spark.session import SessionError
+    from landmark_spark.store import StoreError
+
+    try:
+        status: int = options.command(options)
+    except (ConfigError, FormatError, PlanError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except (StageError, SessionError, StoreError, WeightsError, WeightsNotFound, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted: what was committed stays; the same command goes on from there", file=sys.stderr)
+        return 130
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="landmark-spark", description="Landmark recognition in millions of photos.")
+    parser.add_argument("--version", action="version", version=f"landmark-spark {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    run = commands.add_parser("run", help="run the stages that are not up to date")
+    _add_run_options(run, with_range=True)
+    run.set_defaults(command=_run)
+    plan = commands.add_parser("plan", help="say what run would do, and why")
+    _add_run_options(plan, with_range=True)
+    plan.set_defaults(command=_plan)
+    describe = commands.add_parser("describe", help="print the stages and tables")
+    describe.set_defaults(command=_describe)
+    score = commands.add_parser("evaluate", help="print GAP and top-1 of a submission as one JSON object")
+    score.add_argument("submission", type=Path, help="csv: id,landmarks; gz too")
+    score.add_argument("solution", type=Path, help="csv: id,landmarks; gz too; an empty cell = no landmark")
+    score.set_defaults(command=_evaluate)
+    return parser
+
+
+def _add_run_options(parser: argparse.ArgumentParser, *, with_range: bool) -> None:
+    parser.add_argument("--config", type=Path, help="YAML file; without it the defaults: the toy world")
+    parser.add_argument("--set", dest="overrides", action="append", default=[], metavar="SECTION.KEY=VALUE")
+    parser.add_argument("--force", action="store_true", help="run the chosen stages though they are up to date")
+    parser.add_argument("--shard", metavar="I/N", help="only every n-th shard, from the i-th: one node's part")
+    if with_range:
+        parser.add_argument("--from", dest="first", metavar="STAGE", help="start with this stage")
+        parser.add_argument("--to", dest="last", metavar="STAGE", help="end with this stage")
+        parser.add_argument("--only", metavar="STAGE", help="this stage alone")
+
+
+def _loaded(options: argparse.Namespace) -> tuple[Config, Any]:
+    from landmark_spark.planning import choose
+
+    config = load_config(options.config, options.overrides)
+    choice = choose(first=options.first, last=options.last, only=options.only, force=options.force, shard=options.shard)
+    return config, choice
+
+
+def _run(options: argparse.Namespace) -> int:
+    from landmark_spark.runner import run
+
+    config, choice = _loaded(options)
+    results = run(config, choice, _tell)
+    print()
+    _print_table(
+        ["stage", "shards", "rows", "seconds", "why"],
+        [[each.stage, each.num_shards, each.num_rows, f"{each.seconds:.1f}", each.reason] for each in results],
+    )
+    if not any(each.num_shards for each in results):
+        print("\nNothing to do: everything is up to date.")
+    _print_results(config)
+    return 0
+
+
+def _print_results(config: Config) -> None:
+    from landmark_spark.runner import read_metrics
+
+    metrics = read_metrics(config)
+    if metrics is None:
+        return
+    counts = metrics["counts"]
+    print(f"\n{counts['rejects']} rows refused, {counts['failed_downloads']} downloads failed (see the report)")
+    if metrics["modes"]:
+        print()
+        names = {"classifier": "classifier alone", "decision": "verified only", "fused": "fused with verification"}
+        _print_table(
+            ["result", "GAP", "top-1", "predictions"],
+            [
+                [names[mode], f"{each['gap']:.4f}", f"{each['top1']:.4f}", each["num_predictions"]]
+                for mode, each in metrics["modes"].items()
+            ],
+        )
+    print(f"\nsubmission: {config.store}/submission.csv ({metrics['submission_mode']})")
+    print(f"metrics:    {config.store}/metrics.json")
+    print(f"report:     {config.store}/report/index.html")
+
+
+def _plan(options: argparse.Namespace) -> int:
+    from landmark_spark.runner import plan
+
+    config, choice = _loaded(options)
+    plans = plan(config, choice)
+    rows = [[each.stage.name, "run" if each.shards else "skip", len(each.shards), each.reason] for each in plans]
+    _print_table(["stage", "would", "shards", "why"], rows)
+    return 0
+
+
+def _describe(_: argparse.Namespace) -> int:
+    from landmark_spark.pipeline import describe, describe_tables
+
+    print(describe())
+    print()
+    print(describe_tables())
+    return 0
+
+
+def _evaluate(options: argparse.Namespace) -> int:
+    predictions = parse_submission(_lines(options.submission), source=str(options.submission))
+    solution = parse_solution(_lines(options.solution), source=str(options.solution))
+    try:
+        print(json.dumps(evaluate(predictions, solution)))
+    except ValueError as error:
+        raise FormatError(f"{options.solution}: {error}") from error
+    return 0
+
+
+def _lines(path: Path) -> list[bytes]:
+    try:
+        data = path.read_bytes()
+        return (gzip.decompress(data) if path.suffix == ".gz" else data).splitlines(keepends=True)
+    except (OSError, EOFError, zlib.error) as error:
+        raise FormatError(f"{path} should be a readable csv file. Received: {error}") from error
+
+
+def _tell(line: str) -> None:
+    print(line, flush=True)
+
+
+def _print_table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    cells = [list(heads), *[[str(each) for each in row] for row in rows]]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(heads))]
+    for row in cells:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

@@ -1,0 +1,239 @@
+"""Turns bytes received from anywhere into RGB arrays, resizes them, and stores them as JPEG.
+
+Pillow decodes what is foreign (it knows many formats and says what is wrong); OpenCV resizes and reads our own JPEGs,
+which is faster. Colour profiles are ignored: pixel values are taken as sRGB.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Sequence
+from typing import cast
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+__all__ = [
+    "RESIZE_MODES",
+    "ImageError",
+    "decode_image",
+    "decode_jpeg",
+    "decode_jpegs",
+    "encode_jpeg",
+    "resize_image",
+    "resize_to_fit",
+]
+
+RgbImage = NDArray[np.uint8]
+
+# What photos on the web come in. Pillow's others are left out: EPS would start an interpreter on a stranger's bytes.
+_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF")
+# How a whole file starts and ends, and within how many bytes of its end: cameras pad JPEGs.
+_ENDS = ((b"\xff\xd8\xff", b"\xff\xd9", 1024), (b"\x89PNG\r\n\x1a\n", b"IEND", 1024), (b"GIF8", b"\x3b", 1))
+_ORIENTATION_TAG = 0x0112
+_ORIENTATIONS: dict[int, Callable[[RgbImage], RgbImage]] = {  # EXIF 2.32, tag 274: how to set the stored rows upright
+    1: lambda image: image,
+    2: lambda image: image[:, ::-1],
+    3: lambda image: image[::-1, ::-1],
+    4: lambda image: image[::-1],
+    5: lambda image: image.transpose(1, 0, 2),
+    6: lambda image: image.transpose(1, 0, 2)[:, ::-1],
+    7: lambda image: image[::-1, ::-1].transpose(1, 0, 2),
+    8: lambda image: image.transpose(1, 0, 2)[::-1],
+}
+
+
+class ImageError(Exception):
+    """Bytes that give no picture; ``status`` is not_an_image, truncated or decompression_bomb."""
+
+    def __init__(self, status: str, message: str) -> None:
+        super().__init__(f"{status}: {message}")
+        self.status = status
+
+
+def decode_image(data: bytes, *, max_pixels: int) -> RgbImage:
+    """Decode a foreign picture: (H, W, 3) uint8 RGB, upright, first frame, transparency over white.
+
+    Grey, palette, CMYK and 16-bit pictures are converted; 16-bit grey is scaled (65535 becomes 255), not clipped.
+
+    Args:
+        data: a JPEG, PNG, GIF, WebP, AVIF, BMP, TIFF, JPEG 2000 or PPM file.
+        max_pixels: a larger picture is refused on the word of its header, before it is decoded. Above Pillow's own
+            limit (178,956,970 pixels unless the caller's program set another) it is refused in any case.
+
+    Raises:
+        ImageError: no picture, whatever the bytes are; nothing else is raised.
+        ValueError: max_pixels is below 1.
+    """
+    if max_pixels < 1:
+        raise ValueError(f"max_pixels should be at least 1. Received: {max_pixels}")
+    try:
+        with Image.open(io.BytesIO(data), formats=_FORMATS) as picture:
+            _check_size(picture.size, max_pixels)
+            picture.load()
+            image = _to_rgb(picture)
+            set_upright = _ORIENTATIONS.get(_orientation(picture), _ORIENTATIONS[1])
+            return np.ascontiguousarray(set_upright(image))
+    except ImageError:
+        raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise ImageError("decompression_bomb", str(error)) from error
+    except Exception as error:  # Pillow's plugins let almost anything out: struct.error, SyntaxError, MemoryError ...
+        status = "truncated" if _is_cut(data, error) else "not_an_image"
+        raise ImageError(status, f"{type(error).__name__}: {error}"[:500]) from error
+
+
+def _check_size(size: tuple[int, int], max_pixels: int) -> None:
+    width, height = size
+    if width < 1 or height < 1:
+        raise ImageError("not_an_image", f"the picture should have pixels. Received: {width} x {height}")
+    if width * height > max_pixels:
+        raise ImageError("decompression_bomb", f"at most {max_pixels} pixels are decoded. Received: {width} x {height}")
+
+
+def _to_rgb(picture: Image.Image) -> RgbImage:
+    if picture.mode.startswith("I"):  # I;16 in its byte orders; I: 32 bits, in which PPM holds 16
+        return _from_deep_grey(np.asarray(picture), (65535,))
+    if picture.mode == "F":
+        return _from_deep_grey(np.asarray(picture), (1, 255, 65535))
+    if picture.has_transparency_data:
+        layer = picture.convert("RGBA")
+        picture = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
+    return np.asarray(picture.convert("RGB"), dtype=np.uint8)
+
+
+def _from_deep_grey(grey: NDArray[np.generic], whites: Sequence[int]) -> RgbImage:
+    """Scale deep grey (H, W) to 0..255: white is the first of ``whites`` that no value exceeds, else the largest."""
+    values = np.clip(np.nan_to_num(grey.astype(np.float32), posinf=0.0, neginf=0.0), 0.0, None)
+    largest = float(values.max())
+    white = next((white for white in whites if largest <= white), largest)
+    return np.repeat(np.rint(values * np.float32(255.0 / white)).astype(np.uint8)[:, :, None], 3, axis=2)
+
+
+def _orientation(picture: Image.Image) -> int:
+    try:
+        return int(picture.getexif().get(_ORIENTATION_TAG, 1))
+    except Exception:  # damaged EXIF in a sound picture: shown as stored, as browsers do
+        return 1
+
+
+def _is_cut(data: bytes, error: Exception) -> bool:
+    if "truncated" in str(error).lower():
+        return True
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return len(data) < 8 + int.from_bytes(data[4:8], "little")
+    return any(data.startswith(start) and end not in data[-tail:] for start, end, tail in _ENDS)
+
+
+def _stretch(image: RgbImage, *, width: int, height: int) -> RgbImage:
+    """Resize; a side that shrinks is averaged over areas, a side that grows is interpolated."""
+    rows, columns = image.shape[:2]
+    shrunk = (min(width, columns), min(height, rows))
+    if shrunk != (columns, rows):
+        image = cast(RgbImage, cv2.resize(image, shrunk, interpolation=cv2.INTER_AREA))
+    if shrunk != (width, height):
+        image = cast(RgbImage, cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR))
+    return image
+
+
+def _crop(image: RgbImage, size: int) -> RgbImage:
+    rows, columns = image.shape[:2]
+    side = min(rows, columns)
+    top, left = (rows - side) // 2, (columns - side) // 2
+    return _stretch(image[top : top + side, left : left + side], width=size, height=size)
+
+
+def _pad(image: RgbImage, size: int) -> RgbImage:
+    rows, columns = image.shape[:2]
+    longest = max(rows, columns)
+    width, height = _scaled(columns, size, longest), _scaled(rows, size, longest)
+    top, left = (size - height) // 2, (size - width) // 2
+    padded = np.zeros((size, size, 3), np.uint8)
+    padded[top : top + height, left : left + width] = _stretch(image, width=width, height=height)
+    return padded
+
+
+def _scaled(length: int, size: int, longest: int) -> int:
+    return max(1, (2 * length * size + longest) // (2 * longest))  # rounds halves up
+
+
+_RESIZERS: dict[str, Callable[[RgbImage, int], RgbImage]] = {
+    "stretch": lambda image, size: _stretch(image, width=size, height=size),
+    "crop": _crop,
+    "pad": _pad,
+}
+
+RESIZE_MODES = tuple(_RESIZERS)
+"""stretch ignores the aspect ratio, crop takes the centre square, pad adds black bars."""
+
+
+def resize_image(image: RgbImage, size: int, *, mode: str) -> RgbImage:
+    """Resize (H, W, 3) uint8 to (size, size, 3) uint8; ``mode`` is a word of RESIZE_MODES.
+
+    Areas are averaged where a side shrinks (no aliasing) and interpolated linearly where it grows.
+    """
+    _check_image(image)
+    if size < 1:
+        raise ValueError(f"size should be at least 1. Received: {size}")
+    if mode not in _RESIZERS:
+        raise ValueError(f"mode should be one of {', '.join(RESIZE_MODES)}. Received: {mode!r}")
+    return np.ascontiguousarray(_RESIZERS[mode](image, size))
+
+
+def resize_to_fit(image: RgbImage, max_side: int) -> RgbImage:
+    """Shrink (H, W, 3) uint8 so that its longest side is at most ``max_side`` pixels; a smaller one is returned as is.
+
+    The aspect ratio is kept to the nearest pixel; no side falls below 1.
+    """
+    _check_image(image)
+    if max_side < 1:
+        raise ValueError(f"max_side should be at least 1. Received: {max_side}")
+    rows, columns = image.shape[:2]
+    longest = max(rows, columns)
+    if longest <= max_side:
+        return image
+    return _stretch(image, width=_scaled(columns, max_side, longest), height=_scaled(rows, max_side, longest))
+
+
+def encode_jpeg(image: RgbImage, quality: int) -> bytes:
+    """Encode (H, W, 3) uint8 RGB as baseline JPEG, quality 1 to 100; the same pixels give the same bytes."""
+    _check_image(image)
+    if not 1 <= quality <= 100:
+        raise ValueError(f"quality should be from 1 to 100. Received: {quality}")
+    done, encoded = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
+    if not done:
+        raise ValueError(f"image should be at most 65500 pixels a side. Received: {image.shape}")
+    return encoded.tobytes()
+
+
+def decode_jpeg(data: bytes) -> RgbImage:
+    """Decode a JPEG that ``encode_jpeg`` made: (H, W, 3) uint8 RGB. Raises ImageError when the bytes are none."""
+    try:
+        decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    except cv2.error:  # no bytes at all, or a size that OpenCV refuses
+        decoded = None
+    if decoded is None:
+        raise ImageError("not_an_image", f"a stored JPEG should decode. Received: {len(data)} bytes")
+    return cast(RgbImage, cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB))
+
+
+def decode_jpegs(images: Sequence[bytes]) -> RgbImage:
+    """Decode our own JPEGs, all of one size: (B, H, W, 3) uint8 RGB."""
+    if not images:
+        raise ValueError("images should hold at least one JPEG. Received: none")
+    first = decode_jpeg(images[0])
+    batch = np.empty((len(images), *first.shape), np.uint8)
+    batch[0] = first
+    for number, data in enumerate(images[1:], start=1):
+        image = decode_jpeg(data)
+        if image.shape != first.shape:
+            raise ValueError(f"images should all be of shape {first.shape}. Received: {image.shape} at {number}")
+        batch[number] = image
+    return batch
+
+
+def _check_image(image: RgbImage) -> None:
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
+        raise ValueError(f"image should be (H, W, 3) uint8, not empty. Received: {image.shape} {image.dtype}")

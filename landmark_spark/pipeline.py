@@ -1,0 +1,278 @@
+"""The stages, on one page, and the checks of the graph."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from landmark_spark import schemas
+from landmark_spark.config import (
+    BackboneSettings,
+    Config,
+    DownloadSettings,
+    IndexSettings,
+    LocalFeatureSettings,
+    PredictSettings,
+    ReportSettings,
+    SubmissionSettings,
+    TrainSettings,
+    VerifySettings,
+)
+from landmark_spark.schemas import (
+    BOTTLENECKS,
+    IMAGES,
+    LANDMARKS,
+    LOCAL_FEATURES,
+    METRICS,
+    PREDICTIONS,
+    RECORDS,
+    REJECTS,
+    REPORT,
+    SUBMISSION,
+    TOP_MODEL,
+    VERIFICATIONS,
+    Artifact,
+    Table,
+)
+from landmark_spark.stages.download_images import address_of, download_images
+from landmark_spark.stages.extract_bottlenecks import extract_bottlenecks, weights_digest
+from landmark_spark.stages.extract_local_features import extract_local_features
+from landmark_spark.stages.index_images import csv_digests, index_images
+from landmark_spark.stages.predict_landmarks import predict_landmarks
+from landmark_spark.stages.train_top_model import train_top_model
+from landmark_spark.stages.verify_landmarks import verify_landmarks
+from landmark_spark.stages.write_report import solution_digest, write_report
+from landmark_spark.stages.write_submission import write_submission
+
+__all__ = [
+    "STAGES",
+    "Input",
+    "Output",
+    "Stage",
+    "check_graph",
+    "describe",
+    "describe_tables",
+    "fingerprints",
+    "settings_of",
+    "stage_named",
+]
+
+Output = Table | Artifact
+
+
+@dataclass(frozen=True)
+class Input:
+    """What a stage reads. ``whole``: every shard of it is needed to make any shard of the outputs."""
+
+    output: Output
+    whole: bool
+
+
+def whole(output: Output) -> Input:
+    """Declare an input of which a stage reads all shards at once."""
+    return Input(output, whole=True)
+
+
+def _nothing_else(_: Config) -> dict[str, str]:
+    return {}
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A function from tables to tables, and what its result depends on.
+
+    inputs: tables read shard by shard, or ``whole(...)``. settings: its section of the configuration. also: what else
+    its result depends on, such as the contents of a csv file. version: raised when the same settings give another
+    result. keeps_rows: every shard has as many rows as the same shard of the first input. fetches: it goes out to the
+    URLs, so that a served folder must be up.
+    """
+
+    function: Callable[..., Any]
+    inputs: tuple[Output | Input, ...]
+    outputs: tuple[Output, ...]
+    settings: type
+    also: Callable[[Config], Mapping[str, str]] = _nothing_else
+    accelerator: bool = False
+    keeps_rows: bool = False
+    fetches: bool = False
+    version: int = 1
+
+    @property
+    def name(self) -> str:
+        """The function's name: the CLI's, the job file's and the commit's too."""
+        return str(self.function.__name__)
+
+    @property
+    def reads(self) -> tuple[Input, ...]:
+        """The inputs, each with its mode; what is not sharded is read whole."""
+        found = (each if isinstance(each, Input) else Input(each, whole=False) for each in self.inputs)
+        return tuple(Input(each.output, each.whole or not each.output.sharded) for each in found)
+
+    @property
+    def sharded(self) -> bool:
+        """Whether shards can be made one by one: all outputs are sharded."""
+        return all(each.sharded for each in self.outputs)
+
+    @property
+    def summary(self) -> str:
+        """The first line of the function's docstring."""
+        return (self.function.__doc__ or "").strip().splitlines()[0]
+
+
+STAGES = (
+    Stage(index_images, inputs=(), outputs=(RECORDS, LANDMARKS, REJECTS), settings=IndexSettings, also=csv_digests),
+    Stage(
+        download_images,
+        inputs=(RECORDS,),
+        outputs=(IMAGES,),
+        settings=DownloadSettings,
+        also=address_of,
+        keeps_rows=True,
+        fetches=True,
+    ),
+    Stage(
+        extract_bottlenecks,
+        inputs=(IMAGES,),
+        outputs=(BOTTLENECKS,),
+        settings=BackboneSettings,
+        also=weights_digest,
+        accelerator=True,
+    ),
+    Stage(
+        train_top_model,
+        inputs=(whole(BOTTLENECKS), LANDMARKS),
+        outputs=(TOP_MODEL,),
+        settings=TrainSettings,
+        accelerator=True,
+    ),
+    Stage(
+        predict_landmarks,
+        inputs=(BOTTLENECKS, TOP_MODEL),
+        outputs=(PREDICTIONS,),
+        settings=PredictSettings,
+        accelerator=True,
+    ),
+    Stage(
+        extract_local_features,
+        inputs=(IMAGES, whole(PREDICTIONS)),
+        outputs=(LOCAL_FEATURES,),
+        settings=LocalFeatureSettings,
+        accelerator=True,
+    ),
+    Stage(
+        verify_landmarks,
+        inputs=(PREDICTIONS, whole(LOCAL_FEATURES)),
+        outputs=(VERIFICATIONS,),
+        settings=VerifySettings,
+    ),
+    Stage(
+        write_submission,
+        inputs=(whole(RECORDS), REJECTS, whole(PREDICTIONS), whole(VERIFICATIONS)),
+        outputs=(SUBMISSION,),
+        settings=SubmissionSettings,
+    ),
+    Stage(
+        write_report,
+        inputs=(
+            whole(IMAGES),
+            LANDMARKS,
+            REJECTS,
+            TOP_MODEL,
+            whole(PREDICTIONS),
+            whole(LOCAL_FEATURES),
+            whole(VERIFICATIONS),
+            SUBMISSION,
+        ),
+        outputs=(METRICS, REPORT),
+        settings=ReportSettings,
+        also=solution_digest,
+    ),
+)
+
+
+def stage_named(name: str) -> Stage:
+    """Return the stage of a name; raises ValueError listing the names there are."""
+    found = {each.name: each for each in STAGES}
+    if name not in found:
+        raise ValueError(f"a stage should be one of {', '.join(found)}. Received: {name}")
+    return found[name]
+
+
+def check_graph(stages: tuple[Stage, ...] = STAGES) -> None:
+    """Raise ValueError unless every input is made by an earlier stage and every output by exactly one."""
+    made: dict[str, str] = {}
+    for stage in stages:
+        for each in stage.reads:
+            if each.output.name not in made:
+                raise ValueError(f"{stage.name} reads {each.output.name}, which no earlier stage makes")
+        for output in stage.outputs:
+            if output.name in made:
+                raise ValueError(f"{output.name} should have one maker. Received: {made[output.name]} and {stage.name}")
+            made[output.name] = stage.name
+
+
+def settings_of(stage: Stage, config: Config) -> dict[str, Any]:
+    """Return the settings that decide a stage's result, as ``section.key``; those for speed alone are left out."""
+    section = _section_name(stage.settings)
+    values = dataclasses.asdict(getattr(config, section))
+    results = {f"{section}.{key}": value for key, value in values.items() if key not in stage.settings.SPEED}  # type: ignore[attr-defined]
+    return results | dict(stage.also(config))
+
+
+def _section_name(settings: type) -> str:
+    hints = typing.get_type_hints(Config)
+    return next(name for name, kind in hints.items() if kind is settings)
+
+
+def fingerprints(config: Config, stages: tuple[Stage, ...] = STAGES) -> dict[str, str]:
+    """Return, by stage name, the hash of all that decides its result: version, settings, schemas, and upstream's."""
+    makers: dict[str, str] = {}
+    found: dict[str, str] = {}
+    for stage in stages:
+        parts = {
+            "stage": stage.name,
+            "version": stage.version,
+            "settings": settings_of(stage, config),
+            "outputs": [_schema_text(each) for each in stage.outputs],
+            "inputs": {each.output.name: found[makers[each.output.name]] for each in stage.reads},
+            "num_shards": config.index.num_shards,
+        }
+        found[stage.name] = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+        makers.update({each.name: stage.name for each in stage.outputs})
+    return found
+
+
+def _schema_text(output: Output) -> str:
+    if isinstance(output, Artifact):
+        return output.path
+    return ", ".join(f"{each.name} {each.type} {each.nullable}" for each in output.schema)
+
+
+def describe() -> str:
+    """Return the stages and the tables as Markdown: the README's."""
+    lines = ["| stage | reads | writes | what it does |", "|---|---|---|---|"]
+    for stage in STAGES:
+        reads = ", ".join(f"`{each.output.name}`" for each in stage.reads) or "the csv files"
+        writes = ", ".join(f"`{each.path if isinstance(each, Artifact) else each.name}`" for each in stage.outputs)
+        lines.append(f"| `{stage.name}` | {reads} | {writes} | {stage.summary} |")
+    return "\n".join(lines)
+
+
+def describe_tables() -> str:
+    """Return every table's columns as Markdown."""
+    tables = [each for stage in STAGES for each in stage.outputs if isinstance(each, Table)]
+    blocks = []
+    for table in tables:
+        rows = [f"| `{each.name}` | {each.type} | {schemas.column_doc(each)} |" for each in table.schema]
+        blocks.append(
+            "\n".join([f"### `{table.name}`: {table.doc}", "", "| column | type | |", "|---|---|---|", *rows])
+        )
+    return "\n\n".join(blocks)
+
+
+check_graph()

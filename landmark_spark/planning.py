@@ -1,0 +1,211 @@
+"""Decides what would run and why: pure, from the configuration and the commits there are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from landmark_spark.config import Config
+from landmark_spark.pipeline import STAGES, Input, Output, Stage, fingerprints, settings_of, stage_named
+from landmark_spark.store import WHOLE, Commit, digest_of
+
+__all__ = [
+    "Choice",
+    "Inventory",
+    "PlanError",
+    "PlannedStage",
+    "choose",
+    "decide",
+    "input_digests",
+    "missing_inputs",
+    "plan_stages",
+]
+
+
+class PlanError(ValueError):
+    """A choice of stages or shards that makes no sense, or lacks its inputs."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which stages and shards the caller asked for."""
+
+    stages: tuple[Stage, ...] = STAGES
+    force: bool = False
+    shard: tuple[int, int] | None = None
+    """(i, n), i from 1: the shards s with s % n == i - 1."""
+
+    def takes(self, shard: int) -> bool:
+        """Whether the shard is among those asked for."""
+        return self.shard is None or shard % self.shard[1] == self.shard[0] - 1
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """What the store has: the commits of each output by shard, and the outputs whose files are not as committed."""
+
+    commits: Mapping[str, Mapping[int, Commit]]
+    damaged: Mapping[str, Mapping[int, str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class PlannedStage:
+    """One stage of a plan: the shards to make (WHOLE for what is not sharded; empty = nothing to do), and why."""
+
+    stage: Stage
+    shards: tuple[int, ...]
+    reason: str
+    is_chosen: bool = True
+
+
+def choose(
+    *,
+    first: str | None = None,
+    last: str | None = None,
+    only: str | None = None,
+    force: bool = False,
+    shard: str | None = None,
+) -> Choice:
+    """Read ``--from``, ``--to``, ``--only``, ``--force`` and ``--shard i/n``. Raises PlanError."""
+    try:
+        if only and (first or last):
+            raise PlanError("--only should not be given together with --from or --to")
+        start = STAGES.index(stage_named(only or first or STAGES[0].name))
+        end = STAGES.index(stage_named(only or last or STAGES[-1].name))
+    except ValueError as error:
+        raise PlanError(str(error)) from error
+    if start > end:
+        raise PlanError(f"--from should not come after --to. Received: {first} and {last}")
+    return Choice(STAGES[start : end + 1], force, _shard_choice(shard))
+
+
+def _shard_choice(text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    left, slash, right = text.partition("/")
+    if not (slash and left.isascii() and left.isdigit() and right.isascii() and right.isdigit()):
+        raise PlanError(f"--shard should be i/n, such as 3/8. Received: {text!r}")
+    part, count = int(left), int(right)
+    if not 1 <= part <= count:
+        raise PlanError(f"--shard i/n should have 1 <= i <= n. Received: {text!r}")
+    return part, count
+
+
+def plan_stages(config: Config, choice: Choice, inventory: Inventory) -> list[PlannedStage]:
+    """Say, for every stage in order, what a run would do now, supposing that what runs changes what it makes."""
+    expected = fingerprints(config)
+    will_change: dict[str, set[int]] = {}
+    plans = []
+    for stage in STAGES:
+        if stage in choice.stages:
+            plan = decide(stage, config, choice, inventory, expected=expected, will_change=will_change)
+        else:
+            plan = PlannedStage(stage, (), "not chosen", is_chosen=False)
+        for output in stage.outputs if plan.shards else ():
+            will_change[output.name] = set(plan.shards)
+        plans.append(plan)
+    return plans
+
+
+def decide(
+    stage: Stage,
+    config: Config,
+    choice: Choice,
+    inventory: Inventory,
+    *,
+    expected: Mapping[str, str],
+    will_change: Mapping[str, set[int]],
+) -> PlannedStage:
+    """Decide which shards of one stage must be made, and say why in one line."""
+    shards = [each for each in range(config.index.num_shards) if choice.takes(each)] if stage.sharded else [WHOLE]
+    reasons: dict[int, str] = {}
+    for shard in shards:
+        reason = "forced" if choice.force else _why(stage, shard, config, inventory, expected[stage.name], will_change)
+        if reason:
+            reasons[shard] = reason
+    if not reasons:
+        return PlannedStage(stage, (), "up to date")
+    if len(reasons) < len(shards) and len(set(reasons.values())) == 1:
+        return PlannedStage(stage, tuple(reasons), f"{next(iter(reasons.values()))} (shards {_listed(reasons)})")
+    return PlannedStage(stage, tuple(reasons), next(iter(reasons.values())))
+
+
+def _listed(shards: Mapping[int, str]) -> str:
+    shown = [str(each) for each in list(shards)[:8]]
+    return ", ".join(shown) + (f" and {len(shards) - 8} more" if len(shards) > 8 else "")
+
+
+def _why(
+    stage: Stage,
+    shard: int,
+    config: Config,
+    inventory: Inventory,
+    expected: str,
+    will_change: Mapping[str, set[int]],
+) -> str:
+    for output in stage.outputs:
+        for each in _shards_of(output, shard, config):
+            commit = inventory.commits.get(output.name, {}).get(each)
+            if commit is None:
+                return f"{output.name} not made yet"
+            if each in inventory.damaged.get(output.name, {}):
+                return f"{output.name}: {inventory.damaged[output.name][each]}"
+    changed = [each for each in stage.reads if _changes(each, shard, will_change)]
+    if changed:
+        return f"{changed[0].output.name} will be made anew"
+    output = stage.outputs[-1]
+    commit = inventory.commits[output.name][_shards_of(output, shard, config)[0]]
+    if commit.stamp.fingerprint != expected:
+        return _difference(stage, config, commit)
+    current = input_digests(stage, shard, inventory)
+    moved = [name for name, digest in current.items() if commit.stamp.inputs.get(name) != digest]
+    return f"{moved[0]} changed" if moved else ""
+
+
+def _shards_of(output: Output, shard: int, config: Config) -> list[int]:
+    if not output.sharded:
+        return [WHOLE]
+    return [shard] if shard != WHOLE else list(range(config.index.num_shards))
+
+
+def _changes(each: Input, shard: int, will_change: Mapping[str, set[int]]) -> bool:
+    changing = will_change.get(each.output.name, set())
+    return bool(changing) if each.whole or WHOLE in changing else shard in changing
+
+
+def _difference(stage: Stage, config: Config, commit: Commit) -> str:
+    """Name the setting that changed since the commit; where none of the stage's own did, one upstream did."""
+    now = settings_of(stage, config)
+    then = commit.stamp.settings
+    for key in sorted(set(now) | set(then)):
+        if now.get(key) != then.get(key):
+            return f"{key} changed from {_shown(then.get(key))} to {_shown(now.get(key))}"
+    return "made by another version of the stage, of its schema, or of what it reads"
+
+
+def _shown(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= 20 else f"{text[:12]}..."
+
+
+def input_digests(stage: Stage, shard: int, inventory: Inventory) -> dict[str, str]:
+    """Return the digest of each input as it is committed now: of one shard, or of all where it is read whole."""
+    found = {}
+    for each in stage.reads:
+        commits = inventory.commits.get(each.output.name, {})
+        if each.whole or shard == WHOLE:
+            found[each.output.name] = digest_of({key: commit.digest for key, commit in commits.items()})
+        elif shard in commits:
+            found[each.output.name] = commits[shard].digest
+    return found
+
+
+def missing_inputs(stage: Stage, shards: Sequence[int], config: Config, inventory: Inventory) -> list[str]:
+    """Return the names of the inputs that lack a shard which the stage needs."""
+    missing = []
+    for each in stage.reads:
+        needed = set(range(config.index.num_shards)) if each.whole or WHOLE in shards else set(shards)
+        needed = needed if each.output.sharded else {WHOLE}
+        if needed - set(inventory.commits.get(each.output.name, {})):
+            missing.append(each.output.name)
+    return missing

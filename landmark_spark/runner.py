@@ -1,0 +1,248 @@
+"""Plans and runs stages on a store; skips what is up to date."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import time
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from landmark_spark.config import Config, ConfigError
+from landmark_spark.pipeline import STAGES, Input, Output, Stage, fingerprints, settings_of
+from landmark_spark.planning import (
+    Choice,
+    Inventory,
+    PlanError,
+    PlannedStage,
+    decide,
+    input_digests,
+    missing_inputs,
+    plan_stages,
+)
+from landmark_spark.schemas import METRICS, Artifact
+from landmark_spark.session import open_session
+from landmark_spark.stages.context import Context
+from landmark_spark.store import WHOLE, Commit, Stamp, Store
+from landmark_spark.toy.server import serve_folder
+from landmark_spark.toy.world import make_world
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+__all__ = ["StageError", "StageResult", "plan", "read_metrics", "resolve_inputs", "run"]
+
+Tell = Callable[[str], None]
+Stamps = dict[int, Stamp]
+
+
+class StageError(RuntimeError):
+    """A stage failed; the message says which, and the cause in one line."""
+
+
+@dataclass(frozen=True)
+class StageResult:
+    """What a run did with one stage."""
+
+    stage: str
+    num_shards: int
+    num_rows: int
+    seconds: float
+    reason: str
+
+
+def resolve_inputs(config: Config) -> Config:
+    """Return the configuration with its csv files: the toy world's, made in the store, where none are given.
+
+    Raises ConfigError where the store is not on this machine's file system, or the served folder is not there.
+    """
+    if config.serve_folder and not Path(config.serve_folder).is_dir():
+        raise ConfigError(f"serve_folder should be a folder. Received: {config.serve_folder}")
+    if config.inputs.train_csv:
+        return config
+    if "://" in config.store and not config.store.startswith("file://"):
+        raise ConfigError(f"store should be a local folder for the toy world. Received: {config.store}")
+    folder = Path(config.store.removeprefix("file://")) / "toy_world"
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    make_world(folder, **dataclasses.asdict(config.toy))
+    names = ("train_csv", "test_csv", "non_landmark_csv", "landmarks_csv")
+    paths = {name: str(folder / f"{name.removesuffix('_csv')}.csv") for name in names}
+    inputs = dataclasses.replace(config.inputs, solution_csv=str(folder / "solution.csv"), **paths)
+    return dataclasses.replace(config, inputs=inputs, serve_folder=str(folder), base_url="")
+
+
+def plan(config: Config, choice: Choice) -> list[PlannedStage]:
+    """Say what a run would do now; starts nothing."""
+    resolved = resolve_inputs(config)
+    return plan_stages(resolved, choice, _take_inventory(Store(resolved.store), resolved))
+
+
+def run(config: Config, choice: Choice, tell: Tell) -> list[StageResult]:
+    """Run the chosen stages that are not up to date; Spark starts when the first of them needs it.
+
+    Raises ConfigError, PlanError, StageError, and what opening the session raises.
+    """
+    resolved = resolve_inputs(config)
+    current = _Run(resolved, choice, Store(resolved.store), _LazySession(resolved), tell)
+    return [current.bring_up_to_date(stage) for stage in choice.stages]
+
+
+class _LazySession:
+    """Opens the Spark session when it is first asked for."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._session: SparkSession | None = None
+
+    def get(self) -> SparkSession:
+        if self._session is None:
+            self._session = open_session(self._config.spark, num_shards=self._config.index.num_shards)
+        return self._session
+
+
+def _take_inventory(store: Store, config: Config) -> Inventory:
+    commits: dict[str, dict[int, Commit]] = {}
+    damaged: dict[str, dict[int, str]] = {}
+    for output in (each for stage in STAGES for each in stage.outputs):
+        kept = {key: each for key, each in store.commits(output).items() if key < config.index.num_shards}
+        present = store.present_files(output) if kept else {}
+        commits[output.name] = kept
+        damaged[output.name] = {key: fault for key, each in kept.items() if (fault := _fault(each, present))}
+    return Inventory(commits, damaged)
+
+
+def _fault(commit: Commit, present: dict[str, int]) -> str:
+    for file in commit.files:
+        if file.path not in present:
+            return f"{file.path} is missing"
+        if present[file.path] != file.num_bytes:
+            return f"{file.path} should have {file.num_bytes} bytes and has {present[file.path]}"
+    return ""
+
+
+@dataclass(frozen=True)
+class _Run:
+    """One run over a store: what was asked for, and what every stage needs."""
+
+    config: Config
+    choice: Choice
+    store: Store
+    session: _LazySession
+    tell: Tell
+
+    def bring_up_to_date(self, stage: Stage) -> StageResult:
+        """Make what is missing or stale of one stage's outputs."""
+        inventory = _take_inventory(self.store, self.config)
+        expected = fingerprints(self.config)
+        decision = decide(stage, self.config, self.choice, inventory, expected=expected, will_change={})
+        if not decision.shards:
+            return StageResult(stage.name, 0, 0, 0.0, decision.reason)
+        missing = missing_inputs(stage, decision.shards, self.config, inventory)
+        if missing:
+            raise PlanError(f"{stage.name} should have {', '.join(missing)}, which is not made yet: run what makes it")
+        for name in _stale_inputs(stage, inventory, expected):
+            self.tell(f"{stage.name}: warning: reads {name} as it is, though it was made with other settings or inputs")
+        self.tell(f"{stage.name}: {_count(decision)} ({decision.reason})")
+        started = time.monotonic()
+        settings = settings_of(stage, self.config)
+        stamps = {
+            shard: Stamp(stage.name, expected[stage.name], settings, input_digests(stage, shard, inventory))
+            for shard in decision.shards
+        }
+        num_rows = self._make(stage, stamps, inventory)
+        seconds = time.monotonic() - started
+        result = StageResult(stage.name, len(decision.shards), num_rows, seconds, decision.reason)
+        self.store.write_bytes(f"_runs/{stage.name}.json", json.dumps(dataclasses.asdict(result), indent=1).encode())
+        self.tell(f"{stage.name}: {num_rows} rows in {seconds:.1f} s")
+        return result
+
+    def _make(self, stage: Stage, stamps: Stamps, inventory: Inventory) -> int:
+        """Call the stage's function and commit what it returns; return the rows of its first output."""
+        config = self.config
+        with contextlib.ExitStack() as stack:
+            if stage.fetches and config.serve_folder:
+                base_url = stack.enter_context(serve_folder(config.serve_folder))
+                config = dataclasses.replace(config, base_url=base_url, serve_folder="")
+            context = Context(self.session.get(), self.store, config, tuple(stamps), self.tell, self._timings())
+            with _one_line_errors(stage):
+                inputs = [self._read(each, context, inventory) for each in stage.reads]
+                made = stage.function(context, *inputs)
+                results = made if len(stage.outputs) > 1 else (made,)
+                commits = [
+                    self._commit(stage, output, result, stamps, inventory)
+                    for output, result in zip(stage.outputs, results, strict=True)
+                ]
+            context.spark.catalog.clearCache()
+        return sum(commit.num_rows for commit in commits[0])
+
+    def _timings(self) -> tuple[tuple[str, int, float], ...]:
+        texts = [(stage.name, self.store.read_bytes(f"_runs/{stage.name}.json")) for stage in STAGES]
+        runs = [(name, json.loads(text)) for name, text in texts if text is not None]
+        return tuple((name, run["num_rows"], run["seconds"]) for name, run in runs)
+
+    def _read(self, each: Input, context: Context, inventory: Inventory) -> Any:
+        if isinstance(each.output, Artifact):
+            return inventory.commits[each.output.name][WHOLE]
+        shards = range(self.config.index.num_shards) if each.whole else context.shards
+        return self.store.read(context.spark, each.output, list(shards))
+
+    def _commit(
+        self, stage: Stage, output: Output, result: Any, stamps: Stamps, inventory: Inventory
+    ) -> Collection[Commit]:
+        stamp = next(iter(stamps.values()))
+        if isinstance(output, Artifact):
+            return [self.store.commit_artifact(output, result, stamp, num_rows=0)]
+        if not output.sharded:
+            return self.store.write(result, output, {WHOLE: stamp}).values()
+        num_shards = self.config.index.num_shards
+        wanted = stamps if WHOLE not in stamps else dict.fromkeys(range(num_shards), stamp)
+        source = inventory.commits[stage.reads[0].output.name] if stage.keeps_rows else {}
+        expected_rows = {shard: commit.num_rows for shard, commit in source.items()}
+        commits = self.store.write(result, output, wanted, expected_rows=expected_rows)
+        self.store.forget_shards(output, num_shards)
+        return commits.values()
+
+
+def _count(decision: PlannedStage) -> str:
+    if decision.shards == (WHOLE,):
+        return "running"
+    return f"running {len(decision.shards)} shard{'s' if len(decision.shards) > 1 else ''}"
+
+
+def _stale_inputs(stage: Stage, inventory: Inventory, expected: dict[str, str]) -> Iterator[str]:
+    makers = {output.name: maker for maker in STAGES for output in maker.outputs}
+    for each in stage.reads:
+        commits = inventory.commits[each.output.name].values()
+        if any(commit.stamp.fingerprint != expected[makers[each.output.name].name] for commit in commits):
+            yield each.output.name
+
+
+@contextlib.contextmanager
+def _one_line_errors(stage: Stage) -> Iterator[None]:
+    """Turn what Spark wraps in stack traces into one line that names the stage and the cause."""
+    try:
+        yield
+    except Exception as error:
+        raise StageError(f"{stage.name} failed: {_cause(error)}") from error
+
+
+def _cause(error: Exception) -> str:
+    """Return the last line of a Python traceback inside Spark's message, else the message's first line."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    traces = [index for index, line in enumerate(lines) if line.startswith("Traceback (most recent call last)")]
+    if not traces:
+        return f"{type(error).__name__}: {lines[0] if lines else ''}"
+    for line in lines[traces[-1] + 1 :]:
+        name = line.split(":")[0]
+        if name.replace(".", "").replace("_", "").isalnum() and name.rpartition(".")[2][:1].isupper() and ":" in line:
+            return line
+    return lines[-1]
+
+
+def read_metrics(config: Config) -> dict[str, Any] | None:
+    """Return metrics.json of a store; None where there is none."""
+    data = Store(config.store).read_bytes(METRICS.path)
+    return None if data is None else json.loads(data)

@@ -1,0 +1,121 @@
+"""Starts or joins the Spark session, with what the store and the Python workers rely on."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from landmark_spark.config import SparkSettings
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+__all__ = ["JavaNotFoundError", "SessionError", "check_master", "find_java", "open_session"]
+
+_JAVA_VERSIONS = (17, 21)  # what Spark 4.0 runs on
+_ONE_FILE_A_PARTITION = str(2**40)  # bytes: a file counts as full, so that no partition takes two nor splits one
+
+
+class SessionError(RuntimeError):
+    """A Spark configuration that cannot work; the message says what to change."""
+
+
+class JavaNotFoundError(SessionError):
+    """No Java that Spark takes."""
+
+
+def open_session(settings: SparkSettings, *, num_shards: int) -> SparkSession:
+    """Return the session: spark-submit's where it started us, else a new one on ``spark.master``.
+
+    Raises JavaNotFoundError and SessionError.
+    """
+    submitted = "PYSPARK_GATEWAY_PORT" in os.environ
+    if not submitted:
+        os.environ["JAVA_HOME"] = find_java()
+        os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+        os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1" if settings.master.startswith("local") else "")
+        if not os.environ["SPARK_LOCAL_IP"]:
+            del os.environ["SPARK_LOCAL_IP"]
+    from pyspark import SparkConf
+    from pyspark.sql import SparkSession
+
+    conf = SparkConf()
+    master = conf.get("spark.master", settings.master) or settings.master
+    check_master(master, dict(conf.getAll()))
+    builder = SparkSession.builder.appName(str(conf.get("spark.app.name", "landmark_spark")))
+    if not submitted:
+        builder = builder.master(master).config("spark.driver.memory", settings.driver_memory)
+        builder = builder.config("spark.ui.enabled", "false").config("spark.ui.showConsoleProgress", "false")
+    for key, value in _properties(num_shards).items():
+        builder = builder.config(key, value)
+    session = builder.getOrCreate()
+    session.sparkContext.setLogLevel(settings.log_level)
+    return session
+
+
+def _properties(num_shards: int) -> dict[str, str]:
+    return {
+        "spark.sql.files.maxPartitionBytes": _ONE_FILE_A_PARTITION,
+        "spark.sql.files.openCostInBytes": _ONE_FILE_A_PARTITION,
+        # Few rows of images or vectors are many bytes: a batch stays below some tens of MB.
+        "spark.sql.execution.arrow.maxRecordsPerBatch": "128",
+        # A landmark's verification costs seconds and few bytes; coalescing by bytes would put all of it on one core.
+        "spark.sql.adaptive.coalescePartitions.enabled": "false",
+        "spark.sql.shuffle.partitions": str(max(num_shards, 8)),
+        "spark.sql.session.timeZone": "UTC",
+    }
+
+
+def check_master(master: str, properties: dict[str, str]) -> None:
+    """Refuse what Spark would accept and then hang on: GPU amounts on a ``local`` master.
+
+    Raises SessionError.
+    """
+    asked = sorted(key for key in properties if re.fullmatch(r"spark\.(task|executor)\.resource\.gpu\.amount", key))
+    if asked and re.fullmatch(r"local(\[.*\])?", master):
+        raise SessionError(
+            f"{' and '.join(asked)} should only be set on a cluster: a {master} master has no GPU to give, and its "
+            "tasks would wait for ever. A GPU of this machine is used without them."
+        )
+
+
+def find_java() -> str:
+    """Return the home of a Java that Spark 4.0 takes: $JAVA_HOME, the system's folders, ``java`` on the PATH.
+
+    Raises JavaNotFoundError naming what was tried.
+    """
+    tried = []
+    for home in _java_homes():
+        version = _java_version(home)
+        if version in _JAVA_VERSIONS:
+            return str(home)
+        tried.append(f"{home} ({version or 'no java'})")
+    raise JavaNotFoundError(
+        "Spark 4.0 should have Java 17 or 21: install one (Debian and Ubuntu: openjdk-17-jre-headless) or set "
+        f"JAVA_HOME. Tried: {', '.join(tried) or 'nothing found'}"
+    )
+
+
+def _java_homes() -> list[Path]:
+    homes = [Path(os.environ["JAVA_HOME"])] if os.environ.get("JAVA_HOME") else []
+    pinned = Path(sys.prefix) / "java_home"  # written by scripts/install
+    if pinned.is_file():
+        homes.append(Path(pinned.read_text().strip()))
+    homes += sorted(Path("/usr/lib/jvm").glob("*")) if Path("/usr/lib/jvm").is_dir() else []
+    for folder in os.get_exec_path():
+        if (Path(folder) / "java").exists():
+            homes.append((Path(folder) / "java").resolve().parent.parent)
+    return homes
+
+
+def _java_version(home: Path) -> int | None:
+    java = home / "bin" / "java"
+    if not os.access(java, os.X_OK):
+        return None
+    told = subprocess.run([str(java), "-version"], capture_output=True, text=True, check=False)
+    found = re.search(r'version "(\d+)', told.stderr + told.stdout)
+    return int(found.group(1)) if found else None

@@ -1,0 +1,1 @@
+"""One thin Spark adapter a stage."""

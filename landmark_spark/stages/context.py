@@ -1,0 +1,30 @@
+"""What a stage is given besides its tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from landmark_spark.config import Config
+from landmark_spark.store import Store
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+__all__ = ["Context"]
+
+
+@dataclass(frozen=True)
+class Context:
+    """The session, the store, the whole configuration with its inputs resolved, and the shards to make.
+
+    tell: says a line to the person who runs the stage. timings: (stage, rows, seconds) of each stage's last run.
+    """
+
+    spark: SparkSession
+    store: Store
+    config: Config
+    shards: tuple[int, ...]
+    tell: Callable[[str], None]
+    timings: tuple[tuple[str, int, float], ...] = ()

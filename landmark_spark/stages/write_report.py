@@ -1,0 +1,187 @@
+"""Stage: everything -> metrics.json, report/."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import fsspec
+import numpy as np
+
+from landmark_spark.config import Config
+from landmark_spark.core.images import decode_jpeg
+from landmark_spark.core.metrics import precision_at_ranks
+from landmark_spark.core.submission import parse_solution
+from landmark_spark.core.verification import match_pair
+from landmark_spark.report.data import Example, InlierSample, ReportData, ScoreSample
+from landmark_spark.report.evidence import Judged, choose_examples, evaluate_modes, predictions_of, verdict_of
+from landmark_spark.report.page import write_report as write_page
+from landmark_spark.report.pictures import draw_matches
+from landmark_spark.schemas import METRICS, REPORT
+from landmark_spark.stages.context import Context
+from landmark_spark.stages.index_images import file_digest
+from landmark_spark.stages.verify_landmarks import features_of, verification_settings
+from landmark_spark.stages.write_submission import best_predictions
+from landmark_spark.store import Commit, FileEntry
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+__all__ = ["solution_digest", "write_report"]
+
+Files = tuple[FileEntry, ...]
+
+
+def solution_digest(config: Config) -> dict[str, str]:
+    """Return the SHA-256 of the solution file where one is given."""
+    path = config.inputs.solution_csv
+    return {"solution_csv": file_digest("inputs.solution_csv", path)} if path else {}
+
+
+def write_report(  # noqa: PLR0913, PLR0917 - the report reads everything
+    context: Context,
+    images: DataFrame,
+    landmarks: DataFrame,
+    rejects: DataFrame,
+    top_model: Commit,
+    predictions: DataFrame,
+    local_features: DataFrame,
+    verifications: DataFrame,
+    submission: Commit,
+) -> tuple[Files, Files]:
+    """Measure every submission mode where a solution is given, and draw the report."""
+    config = context.config
+    judged = _judge(best_predictions(predictions, verifications))
+    solution = _read_solution(config.inputs.solution_csv)
+    downloads = _counts(images, "status")
+    refused = _counts(rejects, "reason")
+    full = config.submission.full_inliers
+    modes = evaluate_modes(judged, solution, full_inliers=full) if solution else {}
+    metrics = {
+        "submission_mode": config.submission.mode,
+        "modes": modes,
+        "counts": {
+            "images": sum(downloads.values()),
+            "failed_downloads": sum(downloads.values()) - downloads.get("ok", 0),
+            "rejects": sum(refused.values()),
+            "predictions": len(judged),
+            "verified": sum(each.is_verified for each in judged),
+        },
+    }
+    sizes = landmarks.select("landmark_id", "num_train_images", "name").toPandas()
+    names = dict(zip(sizes["landmark_id"], sizes["name"], strict=True))
+    data = ReportData(
+        title="landmark_spark",
+        created=submission.created,
+        metrics=modes,
+        submission_mode=config.submission.mode,
+        ladder=[(mode, values["gap"]) for mode, values in modes.items()],
+        precision_curves={
+            mode: precision_at_ranks(predictions_of(judged, mode, full_inliers=full), solution) for mode in modes
+        },
+        scores=ScoreSample(**_sample(judged, solution, [each.score for each in judged], np.float32)),
+        inliers=InlierSample(
+            **_sample(judged, solution, [each.num_inliers for each in judged], np.int32),
+            min_inliers=config.verify.min_inliers,
+        ),
+        history=_history(context, top_model),
+        downloads=downloads,
+        rejects=refused,
+        class_sizes=sizes["num_train_images"].to_numpy(),
+        stage_times=list(context.timings),
+        examples=_examples(context, judged, solution, names, images, local_features),
+    )
+    return _publish(context, metrics, data)
+
+
+def _publish(context: Context, metrics: Mapping[str, Any], data: ReportData) -> tuple[Files, Files]:
+    text = json.dumps(metrics, indent=1) + "\n"
+    with tempfile.TemporaryDirectory() as folder:
+        write_page(data, Path(folder))
+        pages = context.store.upload(Path(folder), REPORT.path)
+    return (context.store.write_bytes(METRICS.path, text.encode()),), pages
+
+
+def _judge(best: DataFrame) -> list[Judged]:
+    """Collect the best prediction of each test image: some hundred bytes an image."""
+    columns = ("id", "landmark_id", "score", "num_inliers", "is_verified", "best_reference_id")
+    rows = best.select(*columns).orderBy("id").toLocalIterator()
+    return [
+        Judged(row.id, row.landmark_id, row.score, row.num_inliers or 0, bool(row.is_verified), row.best_reference_id)
+        for row in rows
+    ]
+
+
+def _read_solution(path: str) -> dict[str, frozenset[int]]:
+    if not path:
+        return {}
+    with fsspec.open(path, "rb", compression="infer") as file:
+        return parse_solution(file, source=path)
+
+
+def _counts(frame: DataFrame, column: str) -> dict[str, int]:
+    return {row[column]: row["count"] for row in frame.groupBy(column).count().orderBy(column).collect()}
+
+
+def _sample(
+    judged: Sequence[Judged], solution: Mapping[str, frozenset[int]], values: Sequence[float], kind: Any
+) -> dict[str, Any]:
+    verdicts = np.array([verdict_of(each, solution) for each in judged], dtype=object)
+    array = np.asarray(values, kind)
+    if not solution:
+        return {"all": array}
+    named = {"right": "right", "wrong": "wrong", "no_landmark": "no landmark"}
+    return {name: array[verdicts == verdict] for name, verdict in named.items()}
+
+
+def _history(context: Context, top_model: Commit) -> dict[str, list[float]]:
+    with context.store.local_files(top_model) as files:
+        history: dict[str, list[float]] = json.loads(files["history.json"].read_text())
+    return history
+
+
+def _examples(
+    context: Context,
+    judged: Sequence[Judged],
+    solution: Mapping[str, frozenset[int]],
+    names: Mapping[int, str],
+    images: DataFrame,
+    local_features: DataFrame,
+) -> list[Example]:
+    """Draw the match pictures of a few test images; only their rows are collected."""
+    config = context.config
+    chosen = choose_examples(judged, solution, min_inliers=config.verify.min_inliers, count=config.report.num_examples)
+    ids = {name for kind in chosen.values() for each in kind for name in (each.id, each.best_reference_id)}
+    wanted = [name for name in ids if name is not None]
+    pictures = {row.id: row.large_image for row in images.where(_is_in(wanted)).select("id", "large_image").collect()}
+    features = {row.id: features_of(row) for row in local_features.where(_is_in(wanted)).collect()}
+    settings = verification_settings(config.verify)
+    examples = []
+    for kind, group in chosen.items():
+        for each in group:
+            reference = str(each.best_reference_id)
+            matches = match_pair(features[each.id], features[reference], settings)
+            picture = draw_matches(decode_jpeg(pictures[each.id]), decode_jpeg(pictures[reference]), *matches)
+            examples.append(
+                Example(
+                    kind=kind,
+                    test_id=each.id,
+                    landmark_id=each.landmark_id,
+                    landmark_name=names.get(each.landmark_id, ""),
+                    confidence=each.score,
+                    num_inliers=each.num_inliers,
+                    reference_id=reference,
+                    verdict=verdict_of(each, solution),
+                    picture=picture,
+                )
+            )
+    return examples
+
+
+def _is_in(ids: Sequence[str]) -> Any:
+    from pyspark.sql import functions as F
+
+    return F.col("id").isin(list(ids))

@@ -1,0 +1,1 @@
+"""A small synthetic world in the form of the challenge."""

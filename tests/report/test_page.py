@@ -1,0 +1,282 @@
+import dataclasses
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from landmark_spark.core.images import encode_jpeg
+from landmark_spark.report.data import KINDS, VERDICTS, Example, InlierSample, ReportData, ScoreSample
+from landmark_spark.report.page import write_report
+
+VOID = {"meta", "link", "img", "br"}
+NASTY = ["<script>alert(1)</script>\"'", '"><img src=x onerror=alert(1)>', "javascript:alert(1)", "{{ 7 * 7 }}"]
+
+
+class Page(HTMLParser):
+    """Collects tags, text and sections of a page, and fails where tags are not closed in their order."""
+
+    def __init__(self, text):
+        super().__init__(convert_charrefs=True)
+        self.tags, self.texts, self._open = [], [], []
+        self.sections, self._section = {}, None
+        self.feed(text)
+        self.close()
+        assert self._open == []
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+        assert len(attributes) == len(dict(attributes)), f"{tag} has an attribute twice"
+        if tag not in VOID:
+            self._open.append(tag)
+        if tag == "section":
+            self._section = dict(attributes)["id"]
+
+    def handle_startendtag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+
+    def handle_endtag(self, tag):
+        assert self._open.pop() == tag
+        if tag == "section":
+            self._section = None
+
+    def handle_data(self, data):
+        words = " ".join(data.split())
+        if words and (not self._open or self._open[-1] not in ("style", "title")):
+            self.texts.append(words)
+            self.sections.setdefault(self._section, []).append(words)
+
+    def all(self, tag):
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+def picture(shade=80):
+    return encode_jpeg(np.full((40, 60, 3), shade, np.uint8), 80)
+
+
+def example(number=0, **changes):
+    values = {
+        "kind": "accepted",
+        "test_id": f"test{number}",
+        "landmark_id": 1000 + number,
+        "landmark_name": "Old Mill",
+        "confidence": 0.8765,
+        "num_inliers": 1234,
+        "reference_id": f"reference{number}",
+        "verdict": "right",
+        "picture": picture(),
+    }
+    return Example(**(values | changes))
+
+
+def full(**changes):
+    data = ReportData(
+        title="A run",
+        created="2025-03-02 14:05 UTC",
+        submission_mode="fused",
+        metrics={
+            "classifier": {"gap": 0.42126, "top1": 0.6512, "num_predictions": 1900, "num_positives": 1640},
+            "fused": {"gap": 0.58941, "top1": 0.65121, "num_predictions": 1901, "num_positives": 1641},
+        },
+        ladder=[("classifier", 0.42126), ("fused", 0.58941)],
+        precision_curves={"fused": np.array([1.0, 0.5])},
+        scores=ScoreSample(right=np.array([0.9, 0.8]), wrong=np.array([0.2])),
+        inliers=InlierSample(35, right=np.array([35, 36, 90]), wrong=np.array([4])),
+        history={"loss": [2.0, 1.23456], "accuracy": [0.5, 0.75], "val_loss": [2.5, 2.25], "val_accuracy": [0.4, 0.6]},
+        downloads={"ok": 11234, "http_404": 312},
+        rejects={"duplicate_id": 17},
+        class_sizes=np.array([1, 5, 3000]),
+        stage_times=[("index_images", 11546, 4.0), ("download_images", 11546, 3661.5), ("idle", 0, 0.0)],
+        examples=[example(0), example(1), *(example(2 + place, kind=kind) for place, kind in enumerate(KINDS[1:]))],
+    )
+    return dataclasses.replace(data, **changes)
+
+
+def written(folder, data):
+    write_report(data, folder)
+    return Page((folder / "index.html").read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """The full report, for the tests that only read it."""
+    folder = tmp_path_factory.mktemp("report")
+    write_report(full(), folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def full_page(folder):
+    return Page((folder / "index.html").read_text(encoding="utf-8"))
+
+
+def rows(page):
+    return " | ".join(page.texts)
+
+
+def test_the_page_is_whole_and_every_file_it_names_is_there_and_no_other(folder, full_page):
+    page = full_page
+    images = [each["src"] for each in page.all("img")]
+    assert sorted(images) == [
+        "matches/accepted_01.jpg",
+        "matches/accepted_02.jpg",
+        "matches/borderline_01.jpg",
+        "matches/confident_wrong_01.jpg",
+        "matches/rejected_01.jpg",
+    ]
+    files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    assert files == ["index.html", *sorted(images)]
+    assert all((each["width"], each["height"]) == ("60", "40") and each["alt"] for each in page.all("img"))
+    assert (folder / images[0]).read_bytes() == picture()
+
+
+def test_ids_are_unique_and_links_lead_somewhere_on_the_page_or_to_a_picture(folder, full_page):
+    page = full_page
+    ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    links = [each["href"] for each in page.all("a")]
+    assert {"#content", "#result", "#time"} <= set(links)
+    assert {link[1:] for link in links if link.startswith("#")} <= set(ids)
+    assert all((folder / link).is_file() for link in links if not link.startswith("#"))
+
+
+def test_the_numbers_printed_are_those_given(full_page):
+    page = full_page
+    text = rows(page)
+    assert "classifier | 0.4213 | 0.6512 | 1,900 | 1,640" in text
+    assert "fused | 0.5894 | 0.6512 | 1,901 | 1,641" in text
+    assert "GAP of the submission | 0.5894" in text
+    assert "right | 3 | 2 | 66.7 %" in text  # 35 is not more than 35
+    assert "wrong | 1 | 0 | 0.0 %" in text
+    assert "loss | 1.2346 | 2.2500" in text
+    assert "accuracy | 0.7500 | 0.6000" in text
+    assert "images downloaded, of 11,546 | 11,234" in text
+    assert "ok | 11,234 | http_404 | 312" in text
+    assert "duplicate_id | 17" in text
+    assert "3 landmarks have 3,006 training images: from 1 to 3,000 each." in text
+    assert "index_images | 11,546 | 4.0 | 2,886.5 | download_images | 11,546 | 3661.5 | 3.2" in text
+    assert "all stages | 3665.5" in text
+    assert "time of all stages | 1 h 1 min" in text
+    assert "1,234 inliers · confidence 0.876" in text or "1,234 inliers · confidence 0.877" in text
+
+
+def test_every_section_has_a_heading_and_every_chart_a_label(full_page):
+    page = full_page
+    names = ["result", "ranking", "verification", "matches", "training", "input", "time"]
+    assert [each["id"] for each in page.all("section")] == names
+    assert len(page.all("h1")) == 1
+    assert len(page.all("h2")) == 7
+    assert len(page.all("svg")) == 7
+    assert all(each["role"] == "img" and each["aria-label"] for each in page.all("svg"))
+    assert page.all("html") == [{"lang": "en"}]
+    assert all(each.get("tabindex") == "0" for each in page.all("div") if each.get("class") == "scroll")
+
+
+def test_the_page_forbids_scripts_and_loads_nothing_from_elsewhere(full_page):
+    page = full_page
+    (policy,) = [each["content"] for each in page.all("meta") if each.get("http-equiv") == "Content-Security-Policy"]
+    assert policy.startswith("default-src 'none'; img-src 'self' data:; style-src 'unsafe-inline'")
+    assert page.tags.index(("meta", {"http-equiv": "Content-Security-Policy", "content": policy})) < [
+        name for name, _ in page.tags
+    ].index("style")
+    assert page.all("script") == []
+    loaded = [value for _, attributes in page.tags for key, value in attributes.items() if key in ("src", "href")]
+    assert not [value for value in loaded if ":" in value and value != "data:,"]
+
+
+@pytest.mark.parametrize("nasty", NASTY)
+def test_nothing_in_the_data_becomes_markup(tmp_path, full_page, nasty):
+    examples = [
+        example(test_id=nasty, landmark_name=nasty, reference_id=nasty, kind=kind, verdict=verdict)
+        for kind, verdict in zip(KINDS, VERDICTS, strict=True)
+    ]
+    data = full(
+        title=nasty,
+        created=nasty,
+        submission_mode=nasty,
+        metrics={nasty: full().metrics["fused"]},
+        ladder=[(nasty, 0.5)],
+        precision_curves={nasty: np.ones(3)},
+        history={**full().history, nasty: [1.0]},
+        downloads={nasty: 3},
+        rejects={nasty: 4},
+        stage_times=[(nasty, 1, 1.0)],
+        examples=examples,
+    )
+    page = written(tmp_path, data)
+    assert {name for name, _ in page.tags} == {name for name, _ in full_page.tags}
+    assert page.all("script") == []
+    assert len(page.all("img")) == 4
+    assert not [key for _, attributes in page.tags for key in attributes if key.startswith("on")]
+    assert page.texts.count(" ".join(nasty.split())) >= 10  # it is shown as it is written
+    assert not [each for name in ("a", "img") for each in page.all(name) if "javascript" in str(each.get("href", ""))]
+    assert "49" not in page.texts
+
+
+def test_ids_never_become_file_names(tmp_path):
+    folder = tmp_path / "report"
+    written(folder, full(examples=[example(test_id="../../up", reference_id="a/b\\c", landmark_name="..")]))
+    assert [path.name for path in (folder / "matches").iterdir()] == ["accepted_01.jpg"]
+    assert [path.name for path in tmp_path.iterdir()] == ["report"]
+
+
+def test_a_run_without_a_solution_says_so_and_shows_the_rest(tmp_path):
+    data = full(
+        metrics={},
+        ladder=[],
+        precision_curves={},
+        scores=ScoreSample(all=np.array([0.5])),
+        inliers=InlierSample(35, all=np.array([40, 3])),
+        examples=[example(verdict="unknown")],
+    )
+    page = written(tmp_path, data)
+    assert "No solution was given, so nothing here is scored." in " ".join(page.sections["result"])
+    assert "There is no curve of precision by rank: it needs a solution." in page.sections["ranking"]
+    assert "GAP of the submission" not in page.texts
+    assert "all | 2 | 1 | 50.0 %" in rows(page)
+    assert "not judged" in page.texts
+    assert len(page.all("svg")) == 5
+
+
+def test_a_report_of_nothing_has_a_sentence_in_each_section(tmp_path):
+    page = written(tmp_path, ReportData(title="A run", created="today", submission_mode="fused"))
+    sentences = {
+        "ranking": "There is no histogram of scores: nothing was predicted.",
+        "verification": "No prediction was verified.",
+        "matches": "There are no match pictures: no example was chosen.",
+        "training": "There is no training history.",
+        "input": "No row of the csv files was refused.",
+        "time": "No times were taken.",
+    }
+    for section, sentence in sentences.items():
+        assert sentence in page.sections[section]
+    assert page.all("svg") == page.all("img") == page.all("table") == []
+
+
+def test_a_training_without_held_out_images_is_shown(tmp_path):
+    page = written(tmp_path, full(history={"loss": [1.0], "accuracy": [0.25]}))
+    assert "loss | 1.0000 | none | accuracy | 0.2500 | none" in rows(page)
+
+
+def test_galleries_stand_in_order_and_an_unnamed_landmark_has_its_number(tmp_path):
+    page = written(tmp_path, full(examples=[example(kind=kind, landmark_name="") for kind in reversed(KINDS)]))
+    headings = ["Accepted", "Borderline", "Rejected", "Confident and wrong"]
+    assert [text for text in page.sections["matches"] if text in headings] == headings
+    assert page.texts.count("landmark 1000") == 4
+
+
+def test_a_second_report_replaces_the_first_and_leaves_other_files_alone(tmp_path):
+    written(tmp_path, full())
+    (tmp_path / "matches" / "mine.jpg").write_bytes(b"mine")
+    page = written(tmp_path, full(examples=[example()]))
+    assert sorted(path.name for path in (tmp_path / "matches").iterdir()) == ["accepted_01.jpg", "mine.jpg"]
+    assert len(page.all("img")) == 1
+
+
+def test_the_same_data_gives_the_same_bytes(tmp_path, folder):
+    write_report(full(), tmp_path)
+    assert (tmp_path / "index.html").read_bytes() == (folder / "index.html").read_bytes()
+
+
+def test_a_name_in_any_script_is_kept(tmp_path):
+    page = written(tmp_path, full(examples=[example(landmark_name="Vịnh Hạ Long 下龙湾 \ud800")]))
+    assert "Vịnh Hạ Long 下龙湾 ?" in page.texts

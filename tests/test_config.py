@@ -1,0 +1,86 @@
+import dataclasses
+
+import pytest
+
+from landmark_spark.config import Config, ConfigError, load_config
+
+
+def test_defaults_are_the_missions_numbers():
+    config = load_config()
+    assert config.download.image_size == 128
+    assert (config.verify.max_comparisons, config.verify.min_inliers) == (20, 35)
+    assert config.predict.top_k == 5
+    assert config.submission.mode == "fused"
+
+
+def test_yaml_is_laid_over_defaults_and_set_over_both(tmp_path):
+    path = tmp_path / "a.yaml"
+    path.write_text("store: out\ntrain:\n  epochs: 3\n  seed: 4\n")
+    config = load_config(path, ["train.epochs=5", "train.learning_rate=1e-3"])
+    assert config.train.epochs == 5
+    assert config.train.seed == 4
+    assert config.train.learning_rate == 0.001
+    assert config.train.hidden_units == 256
+
+
+def test_relative_paths_count_from_the_yaml_file_and_in_set_from_the_caller(tmp_path, monkeypatch):
+    (tmp_path / "conf").mkdir()
+    (tmp_path / "conf" / "a.yaml").write_text("store: ../runs/a\ninputs: {train_csv: t.csv, test_csv: s3://b/t.csv}\n")
+    monkeypatch.chdir(tmp_path)
+    config = load_config("conf/a.yaml")
+    assert config.store == str(tmp_path / "runs/a")
+    assert config.inputs.train_csv == str(tmp_path / "conf/t.csv")
+    assert config.inputs.test_csv == "s3://b/t.csv"
+    assert load_config("conf/a.yaml", ["store=x"]).store == str(tmp_path / "x")
+
+
+def test_text_settings_take_what_yaml_would_read_as_numbers(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert load_config(None, ["store=2018"]).store == str(tmp_path / "2018")
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("train.epoch=3", "train.epoch is no setting. Did you mean train.epochs?"),
+        ("stroe=3", "stroe is no setting. Did you mean store?"),
+        ("train.epochs=x", "train.epochs should be of type int. Received: 'x'"),
+        ("train.epochs=true", "train.epochs should be of type int. Received: True"),
+        ("train.epochs=0", "train.epochs should be at least 1. Received: 0"),
+        ("train.dropout=1", "train.dropout should be below 1.0. Received: 1.0"),
+        ("train.dropout=.nan", "train.dropout should be at least 0.0. Received: nan"),
+        ("download.resize_mode=zoom", "download.resize_mode should be one of stretch, crop, pad. Received: 'zoom'"),
+        ("train=3", "train should be a section of settings. Received: 3"),
+        ("epochs", "--set should be key=value or section.key=value. Received: 'epochs'"),
+        ("a.b.c=1", "--set should be key=value or section.key=value. Received: 'a.b.c=1'"),
+        ("train.epochs=[1", "--set train.epochs: the value should be plain YAML. Received: '[1'"),
+        ("verify.max_comparisons=21", "verify.max_comparisons should be at most download.references_per_landmark"),
+        ("inputs.train_csv=a.csv", "inputs.test_csv should be given too"),
+    ],
+)
+def test_a_bad_override_says_what_was_wanted(override, message):
+    with pytest.raises(ConfigError) as caught:
+        load_config(None, [override])
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["- a\n", "a: b: c\n", "train: 3\n", "nothing: 1\n"])
+def test_a_bad_file_is_a_config_error(tmp_path, text):
+    path = tmp_path / "a.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError):
+        load_config(path)
+
+
+def test_a_missing_file_is_a_config_error(tmp_path):
+    with pytest.raises(ConfigError, match="readable YAML file"):
+        load_config(tmp_path / "none.yaml")
+
+
+def test_every_setting_has_a_doc_line_and_every_speed_setting_exists():
+    for section in dataclasses.fields(Config):
+        kind = type(getattr(Config(), section.name))
+        if dataclasses.is_dataclass(kind):
+            names = {each.name for each in dataclasses.fields(kind)}
+            assert kind.SPEED <= names
+            assert all(each.metadata["doc"] for each in dataclasses.fields(kind))

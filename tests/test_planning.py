@@ -1,0 +1,149 @@
+import dataclasses
+
+import pytest
+
+from landmark_spark.config import Config, IndexSettings, load_config
+from landmark_spark.pipeline import STAGES, check_graph, fingerprints, settings_of, stage_named
+from landmark_spark.planning import Inventory, PlanError, choose, input_digests, plan_stages
+from landmark_spark.store import WHOLE, Commit, Stamp
+
+NUM_SHARDS = 3
+CONFIG = dataclasses.replace(Config(), index=IndexSettings(num_shards=NUM_SHARDS))
+
+
+def commit_all(config, digest="d"):
+    """An inventory in which every stage has run with the configuration."""
+    expected = fingerprints(config)
+    commits = {}
+    for stage in STAGES:
+        for output in stage.outputs:
+            shards = range(config.index.num_shards) if output.sharded else [WHOLE]
+            commits[output.name] = {}
+            for shard in shards:
+                read = input_digests(stage, shard if stage.sharded else WHOLE, Inventory(commits))
+                stamp = Stamp(stage.name, expected[stage.name], settings_of(stage, config), read)
+                commits[output.name][shard] = Commit(output.name, shard, 5, f"{digest}{shard}", (), stamp)
+    return Inventory(commits)
+
+
+def planned(config, inventory, **options):
+    return {each.stage.name: each for each in plan_stages(config, choose(**options), inventory)}
+
+
+def names_to_run(plans):
+    return [name for name, each in plans.items() if each.shards]
+
+
+def test_an_empty_store_needs_every_stage_in_order():
+    plans = planned(CONFIG, Inventory({}))
+    assert names_to_run(plans) == [
+        "index_images",
+        "download_images",
+        "extract_bottlenecks",
+        "train_top_model",
+        "predict_landmarks",
+        "extract_local_features",
+        "verify_landmarks",
+        "write_submission",
+        "write_report",
+    ]
+    assert plans["download_images"].shards == (0, 1, 2)
+    assert plans["train_top_model"].shards == (WHOLE,)
+
+
+def test_a_finished_store_needs_nothing():
+    plans = planned(CONFIG, commit_all(CONFIG))
+    assert names_to_run(plans) == []
+    assert {each.reason for each in plans.values()} == {"up to date"}
+
+
+@pytest.mark.parametrize(
+    ("override", "first", "count"),
+    [
+        ("download.large_side=256", "download_images", 8),
+        ("train.epochs=3", "train_top_model", 6),
+        ("local_features.max_keypoints=500", "extract_local_features", 4),
+        ("verify.min_inliers=20", "verify_landmarks", 3),
+        ("submission.mode=decision", "write_submission", 2),
+        ("report.num_examples=1", "write_report", 1),
+    ],
+)
+def test_a_changed_setting_makes_its_stage_and_what_depends_on_it_stale(override, first, count):
+    config = dataclasses.replace(load_config(None, [override]), index=CONFIG.index)
+    plans = planned(config, commit_all(CONFIG))
+    assert len(names_to_run(plans)) == count
+    assert names_to_run(plans)[0] == first
+    assert override.split("=")[0] + " changed from" in plans[first].reason
+
+
+@pytest.mark.parametrize("override", ["download.num_threads=3", "backbone.batch_size=8", "predict.batch_size=7"])
+def test_a_setting_for_speed_alone_makes_nothing_stale(override):
+    config = dataclasses.replace(load_config(None, [override]), index=CONFIG.index)
+    assert names_to_run(planned(config, commit_all(CONFIG))) == []
+
+
+def test_one_lost_shard_is_made_again_with_what_reads_it_and_no_other():
+    inventory = commit_all(CONFIG)
+    del inventory.commits["images"][1]
+    plans = planned(CONFIG, inventory)
+    assert plans["index_images"].shards == ()
+    assert plans["download_images"].shards == (1,)
+    assert plans["extract_bottlenecks"].shards == (1,)
+    assert plans["train_top_model"].shards == (WHOLE,)  # reads all bottlenecks
+    assert plans["predict_landmarks"].shards == (0, 1, 2)  # by another model
+
+
+def test_a_damaged_file_is_named():
+    inventory = Inventory(commit_all(CONFIG).commits, {"bottlenecks": {2: "part-1.parquet is missing"}})
+    plans = planned(CONFIG, inventory)
+    assert plans["extract_bottlenecks"].shards == (2,)
+    assert "part-1.parquet is missing" in plans["extract_bottlenecks"].reason
+
+
+def test_an_input_whose_contents_changed_makes_only_its_shard_stale():
+    inventory = commit_all(CONFIG)
+    old = inventory.commits["images"][0]
+    inventory.commits["images"][0] = dataclasses.replace(old, digest="other")
+    plans = planned(CONFIG, inventory)
+    assert plans["download_images"].shards == ()
+    assert plans["extract_bottlenecks"].shards == (0,)
+    assert "images changed" in plans["extract_bottlenecks"].reason
+
+
+def test_force_only_shard_and_range_choose():
+    inventory = commit_all(CONFIG)
+    assert names_to_run(planned(CONFIG, inventory, only="verify_landmarks", force=True)) == ["verify_landmarks"]
+    part = planned(CONFIG, Inventory({}), only="download_images", shard="2/2")
+    assert part["download_images"].shards == (1,)  # shards s with s % 2 == 1
+    ranged = planned(CONFIG, Inventory({}), first="train_top_model", last="predict_landmarks")
+    assert names_to_run(ranged) == ["train_top_model", "predict_landmarks"]
+
+
+def test_shards_of_all_parts_are_disjoint_and_complete():
+    config = dataclasses.replace(Config(), index=IndexSettings(num_shards=10))
+    parts = [planned(config, Inventory({}), only="download_images", shard=f"{i}/4") for i in (1, 2, 3, 4)]
+    assert sorted(shard for part in parts for shard in part["download_images"].shards) == list(range(10))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"only": "nothing"},
+        {"only": "write_report", "first": "index_images"},
+        {"first": "write_report", "last": "index_images"},
+        {"shard": "0/3"},
+        {"shard": "4/3"},
+        {"shard": "a/b"},
+        {"shard": "3"},
+    ],
+)
+def test_a_choice_that_makes_no_sense_is_refused(options):
+    with pytest.raises(PlanError):
+        choose(**options)
+
+
+def test_the_graph_refuses_an_input_that_no_earlier_stage_makes():
+    with pytest.raises(ValueError, match="download_images reads records"):
+        check_graph((stage_named("download_images"),))
+    with pytest.raises(ValueError, match="records should have one maker"):
+        check_graph((STAGES[0], STAGES[0]))
