@@ -40,7 +40,7 @@ from landmark_spark.schemas import (
     Table,
 )
 from landmark_spark.stages.download_images import address_of, download_images
-from landmark_spark.stages.extract_bottlenecks import extract_bottlenecks, weights_digest
+from landmark_spark.stages.extract_bottlenecks import extract_bottlenecks, find_weights, weights_digest
 from landmark_spark.stages.extract_local_features import extract_local_features
 from landmark_spark.stages.index_images import csv_digests, index_images
 from landmark_spark.stages.predict_landmarks import predict_landmarks
@@ -89,7 +89,8 @@ class Stage:
     inputs: tables read shard by shard, or ``whole(...)``. settings: its section of the configuration. also: what else
     its result depends on, such as the contents of a csv file. version: raised when the same settings give another
     result. keeps_rows: every shard has as many rows as the same shard of the first input. fetches: it goes out to the
-    URLs, so that a served folder must be up.
+    URLs, so that a served folder must be up. preflight: raises where something it needs is not there; called before
+    the first stage of a run, so that hours of downloads do not end in a missing file.
     """
 
     function: Callable[..., Any]
@@ -100,6 +101,7 @@ class Stage:
     accelerator: bool = False
     keeps_rows: bool = False
     fetches: bool = False
+    preflight: Callable[[Config], object] | None = None
     version: int = 1
 
     @property
@@ -142,6 +144,7 @@ STAGES = (
         settings=BackboneSettings,
         also=weights_digest,
         accelerator=True,
+        preflight=find_weights,
     ),
     Stage(
         train_top_model,

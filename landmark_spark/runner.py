@@ -83,10 +83,14 @@ def plan(config: Config, choice: Choice) -> list[PlannedStage]:
 def run(config: Config, choice: Choice, tell: Tell) -> list[StageResult]:
     """Run the chosen stages that are not up to date; Spark starts when the first of them needs it.
 
-    Raises ConfigError, PlanError, StageError, and what opening the session raises.
+    Raises ConfigError, PlanError, StageError, and what a stage's preflight and opening the session raise.
     """
     resolved = resolve_inputs(config)
-    current = _Run(resolved, choice, Store(resolved.store), _LazySession(resolved), tell)
+    store = Store(resolved.store)
+    for planned in plan_stages(resolved, choice, _take_inventory(store, resolved)):
+        if planned.shards and planned.stage.preflight is not None:
+            planned.stage.preflight(resolved)
+    current = _Run(resolved, choice, store, _LazySession(resolved), tell)
     return [current.bring_up_to_date(stage) for stage in choice.stages]
 
 

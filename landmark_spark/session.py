@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["JavaNotFoundError", "SessionError", "check_master", "find_java", "open_session"]
 
 _JAVA_VERSIONS = (17, 21)  # what Spark 4.0 runs on
+_SYSTEM_JAVAS = Path("/usr/lib/jvm")
 _ONE_FILE_A_PARTITION = str(2**40)  # bytes: a file counts as full, so that no partition takes two nor splits one
 
 
@@ -40,9 +41,11 @@ def open_session(settings: SparkSettings, *, num_shards: int) -> SparkSession:
         os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1" if settings.master.startswith("local") else "")
         if not os.environ["SPARK_LOCAL_IP"]:
             del os.environ["SPARK_LOCAL_IP"]
-    from pyspark import SparkConf
+    from pyspark import SparkConf, SparkContext
     from pyspark.sql import SparkSession
 
+    if submitted:
+        SparkContext._ensure_initialized()  # before it SparkConf does not see what spark-submit was given
     conf = SparkConf()
     master = conf.get("spark.master", settings.master) or settings.master
     check_master(master, dict(conf.getAll()))
@@ -105,7 +108,7 @@ def _java_homes() -> list[Path]:
     pinned = Path(sys.prefix) / "java_home"  # written by scripts/install
     if pinned.is_file():
         homes.append(Path(pinned.read_text().strip()))
-    homes += sorted(Path("/usr/lib/jvm").glob("*")) if Path("/usr/lib/jvm").is_dir() else []
+    homes += sorted(_SYSTEM_JAVAS.glob("*"))
     for folder in os.get_exec_path():
         if (Path(folder) / "java").exists():
             homes.append((Path(folder) / "java").resolve().parent.parent)

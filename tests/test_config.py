@@ -34,6 +34,12 @@ def test_relative_paths_count_from_the_yaml_file_and_in_set_from_the_caller(tmp_
     assert load_config("conf/a.yaml", ["store=x"]).store == str(tmp_path / "x")
 
 
+def test_weights_are_a_word_or_a_path(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert load_config(None, ["backbone.weights=random"]).backbone.weights == "random"
+    assert load_config(None, ["backbone.weights=w.h5"]).backbone.weights == str(tmp_path / "w.h5")
+
+
 def test_text_settings_take_what_yaml_would_read_as_numbers(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert load_config(None, ["store=2018"]).store == str(tmp_path / "2018")

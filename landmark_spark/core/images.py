@@ -1,7 +1,7 @@
-"""Turns bytes received from anywhere into RGB arrays, resizes them, and stores them as JPEG.
+"""Turns bytes received from anywhere into RGB arrays, and stores those as JPEG.
 
-Pillow decodes what is foreign (it knows many formats and says what is wrong); OpenCV resizes and reads our own JPEGs,
-which is faster. Colour profiles are ignored: pixel values are taken as sRGB.
+Pillow decodes what is foreign (it knows many formats and says what is wrong); OpenCV reads our own JPEGs, which is
+faster. Colour profiles are ignored: pixel values are taken as sRGB.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from numpy.typing import NDArray
 from PIL import Image
 
 __all__ = [
-    "RESIZE_MODES",
     "ImageError",
+    "RgbImage",
+    "check_image",
     "decode_image",
     "decode_jpeg",
     "decode_jpegs",
     "encode_jpeg",
-    "resize_image",
-    "resize_to_fit",
 ]
 
 RgbImage = NDArray[np.uint8]
+"""(H, W, 3) uint8, red first; (B, H, W, 3) where it is a batch."""
 
 # What photos on the web come in. Pillow's others are left out: EPS would start an interpreter on a stranger's bytes.
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF")
@@ -127,79 +127,9 @@ def _is_cut(data: bytes, error: Exception) -> bool:
     return any(data.startswith(start) and end not in data[-tail:] for start, end, tail in _ENDS)
 
 
-def _stretch(image: RgbImage, *, width: int, height: int) -> RgbImage:
-    """Resize; a side that shrinks is averaged over areas, a side that grows is interpolated."""
-    rows, columns = image.shape[:2]
-    shrunk = (min(width, columns), min(height, rows))
-    if shrunk != (columns, rows):
-        image = cast(RgbImage, cv2.resize(image, shrunk, interpolation=cv2.INTER_AREA))
-    if shrunk != (width, height):
-        image = cast(RgbImage, cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR))
-    return image
-
-
-def _crop(image: RgbImage, size: int) -> RgbImage:
-    rows, columns = image.shape[:2]
-    side = min(rows, columns)
-    top, left = (rows - side) // 2, (columns - side) // 2
-    return _stretch(image[top : top + side, left : left + side], width=size, height=size)
-
-
-def _pad(image: RgbImage, size: int) -> RgbImage:
-    rows, columns = image.shape[:2]
-    longest = max(rows, columns)
-    width, height = _scaled(columns, size, longest), _scaled(rows, size, longest)
-    top, left = (size - height) // 2, (size - width) // 2
-    padded = np.zeros((size, size, 3), np.uint8)
-    padded[top : top + height, left : left + width] = _stretch(image, width=width, height=height)
-    return padded
-
-
-def _scaled(length: int, size: int, longest: int) -> int:
-    return max(1, (2 * length * size + longest) // (2 * longest))  # rounds halves up
-
-
-_RESIZERS: dict[str, Callable[[RgbImage, int], RgbImage]] = {
-    "stretch": lambda image, size: _stretch(image, width=size, height=size),
-    "crop": _crop,
-    "pad": _pad,
-}
-
-RESIZE_MODES = tuple(_RESIZERS)
-"""stretch ignores the aspect ratio, crop takes the centre square, pad adds black bars."""
-
-
-def resize_image(image: RgbImage, size: int, *, mode: str) -> RgbImage:
-    """Resize (H, W, 3) uint8 to (size, size, 3) uint8; ``mode`` is a word of RESIZE_MODES.
-
-    Areas are averaged where a side shrinks (no aliasing) and interpolated linearly where it grows.
-    """
-    _check_image(image)
-    if size < 1:
-        raise ValueError(f"size should be at least 1. Received: {size}")
-    if mode not in _RESIZERS:
-        raise ValueError(f"mode should be one of {', '.join(RESIZE_MODES)}. Received: {mode!r}")
-    return np.ascontiguousarray(_RESIZERS[mode](image, size))
-
-
-def resize_to_fit(image: RgbImage, max_side: int) -> RgbImage:
-    """Shrink (H, W, 3) uint8 so that its longest side is at most ``max_side`` pixels; a smaller one is returned as is.
-
-    The aspect ratio is kept to the nearest pixel; no side falls below 1.
-    """
-    _check_image(image)
-    if max_side < 1:
-        raise ValueError(f"max_side should be at least 1. Received: {max_side}")
-    rows, columns = image.shape[:2]
-    longest = max(rows, columns)
-    if longest <= max_side:
-        return image
-    return _stretch(image, width=_scaled(columns, max_side, longest), height=_scaled(rows, max_side, longest))
-
-
 def encode_jpeg(image: RgbImage, quality: int) -> bytes:
     """Encode (H, W, 3) uint8 RGB as baseline JPEG, quality 1 to 100; the same pixels give the same bytes."""
-    _check_image(image)
+    check_image(image)
     if not 1 <= quality <= 100:
         raise ValueError(f"quality should be from 1 to 100. Received: {quality}")
     done, encoded = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
@@ -234,6 +164,7 @@ def decode_jpegs(images: Sequence[bytes]) -> RgbImage:
     return batch
 
 
-def _check_image(image: RgbImage) -> None:
+def check_image(image: RgbImage) -> None:
+    """Raise ValueError where an image is not (H, W, 3) uint8 with pixels."""
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
         raise ValueError(f"image should be (H, W, 3) uint8, not empty. Received: {image.shape} {image.dtype}")

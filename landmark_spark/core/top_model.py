@@ -40,6 +40,7 @@ class TrainingPlan:
     hidden_units: int
     dropout: float
     learning_rate: float
+    label_smoothing: float
     epochs: int
     seed: int
 
@@ -66,7 +67,8 @@ def train_top_model(
 ) -> dict[str, list[float]]:
     """Train on (features (B, D), labels (B,)) batches; write model, class map, history and seed into ``folder``.
 
-    D -> hidden_units (ReLU) -> dropout -> softmax over the landmarks; Adam, cross-entropy.
+    D -> hidden_units (ReLU) -> dropout -> softmax over the landmarks; Adam; cross-entropy with label smoothing
+    (Szegedy et al., CVPR 2016), spread evenly over all classes.
     landmark_ids: (C,) int64, the landmark of each class. Returns Keras' history, one value an epoch: of the training
     that was measured on the held-out part, also where the model that is kept was then trained on all images.
     """
@@ -90,15 +92,29 @@ def _fit(plan: TrainingPlan, train: Any, validation: Any | None) -> tuple[Any, d
 
     keras.utils.set_random_seed(plan.seed)
     model = _build(plan)
-    model.compile(
+    # The model that is kept stays uncompiled: its file then holds layers and weights, and no loss of ours.
+    trainer = keras.Model(model.inputs, model.outputs)
+    trainer.compile(
         optimizer=keras.optimizers.Adam(plan.learning_rate),
-        loss="sparse_categorical_crossentropy",
-        metrics=["accuracy"],
+        loss=_smoothed_cross_entropy(plan.num_classes, plan.label_smoothing),
+        metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
     )
     with warnings.catch_warnings():  # the number of batches is known after the first pass: no reason to warn of its end
         warnings.filterwarnings("ignore", message="Your input ran out of data")
-        fitted = model.fit(train, validation_data=validation, epochs=plan.epochs, shuffle=False, verbose=0)
+        fitted = trainer.fit(train, validation_data=validation, epochs=plan.epochs, shuffle=False, verbose=0)
     return model, {name: [float(value) for value in values] for name, values in fitted.history.items()}
+
+
+def _smoothed_cross_entropy(num_classes: int, label_smoothing: float) -> Any:
+    """Return a loss of labels (B,) and probabilities (B, C): one-hot batches are made as they are needed."""
+    import keras
+
+    loss = keras.losses.CategoricalCrossentropy(label_smoothing=label_smoothing)
+
+    def smoothed(labels: Any, probabilities: Any) -> Any:
+        return loss(keras.ops.one_hot(keras.ops.reshape(labels, (-1,)), num_classes), probabilities)
+
+    return smoothed
 
 
 def _build(plan: TrainingPlan) -> Any:

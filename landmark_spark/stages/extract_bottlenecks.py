@@ -24,7 +24,7 @@ from landmark_spark.store import Store, conform
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-__all__ = ["extract_bottlenecks", "weights_digest"]
+__all__ = ["extract_bottlenecks", "find_weights", "weights_digest"]
 
 
 def weights_digest(config: Config) -> dict[str, str]:
@@ -33,6 +33,11 @@ def weights_digest(config: Config) -> dict[str, str]:
         return {}
     path = resolve_weights(config.backbone.weights)
     return {"weights": hashlib.sha256(Path(str(path)).read_bytes()).hexdigest()}
+
+
+def find_weights(config: Config) -> None:
+    """Raise WeightsNotFound or WeightsError where the network's weights cannot be had."""
+    resolve_weights(config.backbone.weights)
 
 
 def extract_bottlenecks(context: Context, images: DataFrame) -> DataFrame:

@@ -83,6 +83,7 @@ def _train(task: _Training, gpus: tuple[str, ...] | None) -> tuple[FileEntry, ..
         hidden_units=settings.hidden_units,
         dropout=settings.dropout,
         learning_rate=settings.learning_rate,
+        label_smoothing=settings.label_smoothing,
         epochs=settings.epochs,
         seed=settings.seed,
     )

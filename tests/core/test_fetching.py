@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from landmark_spark.core.attempts import attempt
+from landmark_spark.core.deadlines import Watchdog, WatchedAdapter
 from landmark_spark.core.fetching import STATUSES, Fetched, FetchLimits, fetch_all, is_status, load_fetcher
 
 BODY = bytes(range(256)) * 40  # 10,240 bytes
@@ -323,6 +325,39 @@ def test_a_connection_that_ends_too_soon_is_truncated(site):
     assert fetch(f"{site.base}/cut_chunk", max_attempts=1).status == "truncated"
 
 
+def test_what_was_read_before_a_body_ended_is_counted(site):
+    assert fetch(f"{site.base}/closed_early", max_attempts=1).num_bytes == 10_240
+    assert fetch(f"{site.base}/cut_chunk", max_attempts=1).num_bytes == len("only this")
+
+
+def test_a_connection_dropped_during_the_tls_handshake_is_tried_again():
+    def drop_two(listener):
+        for _ in range(2):
+            with listener.accept()[0] as connection:
+                connection.recv(65_536)  # the client's hello: left unread, it would turn the end into a reset
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=drop_two, args=[listener], daemon=True).start()
+        fetched = fetch(f"https://127.0.0.1:{listener.getsockname()[1]}/", max_attempts=2)
+    assert (fetched.status, fetched.num_attempts) == ("connection_failed", 2)
+
+
+def test_no_connection_is_held_open_between_attempts(raw_server):
+    ended = threading.Event()
+
+    def answer(connection):
+        if connection.recv(65_536):
+            connection.sendall(b"HTTP/1.1 503 Busy\r\nContent-Length: 4\r\n\r\nbusy")
+        else:
+            ended.set()
+
+    url = f"http://127.0.0.1:{raw_server(answer)}/"
+    with Watchdog().guard(20.0) as deadline:
+        asked = attempt(url, WatchedAdapter(), deadline, connect_timeout=5.0, max_bytes=100, user_agent="test")
+        assert (asked.status, asked.can_heal) == ("http_503", True)
+        assert ended.wait(5.0)  # while the deadline goes on, as it does through a pause
+
+
 def test_a_lost_connection_is_tried_again(site):
     fetched = fetch(f"{site.base}/reset_once")
     assert (fetched.status, fetched.num_attempts) == ("ok", 2)
@@ -359,8 +394,9 @@ def test_what_is_not_http_is_a_failed_connection(site):
 def test_a_refused_connection_is_tried_again_and_fails():
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-    fetched = fetch(f"http://127.0.0.1:{port}/", max_attempts=2)
-    assert (fetched.status, fetched.num_attempts) == ("connection_failed", 2)
+    for path in ("", "\ud800"):  # half a surrogate pair, as a broken decoding leaves it
+        fetched = fetch(f"http://127.0.0.1:{port}/{path}", max_attempts=2)
+        assert (fetched.status, fetched.num_attempts) == ("connection_failed", 2)
 
 
 @pytest.mark.parametrize(("code", "num_attempts"), [(socket.EAI_NONAME, 1), (socket.EAI_AGAIN, 2)])
@@ -395,7 +431,7 @@ def test_all_addresses_of_a_host_share_the_time_to_connect(monkeypatch):
         time.sleep(seconds)
         raise TimeoutError
 
-    monkeypatch.setattr("landmark_spark.core.fetching.create_connection", hang)
+    monkeypatch.setattr("landmark_spark.core.deadlines.create_connection", hang)
     addresses_of_photos_invalid(monkeypatch, 80, [f"192.0.2.{number}" for number in range(20)])
     started = time.monotonic()
     assert fetch("http://photos.invalid/", connect_timeout=0.3, max_attempts=2) == Fetched(
@@ -417,7 +453,7 @@ def test_impossible_hosts_are_bad_urls(url):
 
 
 def test_no_exception_leaves_the_fetcher(monkeypatch):
-    monkeypatch.setattr("landmark_spark.core.fetching._attempt", lambda *arguments: 1 / 0)
+    monkeypatch.setattr("landmark_spark.core.fetching.attempt", lambda *arguments, **options: 1 / 0)
     assert fetch("http://127.0.0.1/a").status == "internal_error"
 
 

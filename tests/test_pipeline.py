@@ -1,0 +1,178 @@
+"""The whole pipeline on a tiny world, through the command line and a real HTTP server."""
+
+import csv
+import json
+
+import pytest
+
+from landmark_spark.cli import main
+from landmark_spark.core.submission import parse_submission
+from landmark_spark.schemas import (
+    BOTTLENECKS,
+    IMAGES,
+    LOCAL_FEATURES,
+    PREDICTIONS,
+    RECORDS,
+    REJECTS,
+    TOP_MODEL,
+    VERIFICATIONS,
+)
+from landmark_spark.store import WHOLE, Store
+
+pytestmark = pytest.mark.jvm
+
+
+def stages_run(output):
+    lines = output[output.index("\nstage ") :].splitlines()[2:]
+    table = lines[: lines.index("")]
+    return [line.split()[0] for line in table if line.split()[1] != "0"]
+
+
+def test_every_test_id_has_one_row_in_the_order_of_the_csv(finished):
+    with (finished / "toy_world" / "test.csv").open() as file:
+        ids = [row["id"] for row in csv.DictReader(file)]
+    with (finished / "submission.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["id"] for row in rows] == ids
+    assert len(ids) == 24
+
+
+def test_an_image_that_could_not_be_fetched_is_a_status_and_an_empty_cell(finished):
+    images = Store(str(finished)).read_arrow(IMAGES, ["id", "split", "status", "image"]).to_pylist()
+    failed = {row["id"] for row in images if row["split"] == "test" and row["status"] != "ok"}
+    assert failed  # the world has dead URLs
+    assert {row["status"] for row in images} == {"ok", "http_404"}
+    assert all((row["image"] is None) == (row["status"] != "ok") for row in images)
+    with (finished / "submission.csv").open() as file:
+        cells = {row["id"]: row["landmarks"] for row in csv.DictReader(file)}
+    assert {name for name, cell in cells.items() if not cell} == failed
+
+
+def test_every_row_is_accounted_for_along_the_chain(finished):
+    store = Store(str(finished))
+    rows = {table.name: sum(c.num_rows for c in store.commits(table).values()) for table in TABLES}
+    num_ok = sum(row["status"] == "ok" for row in store.read_arrow(IMAGES, ["status"]).to_pylist())
+    tests_ok = len(parse_submission((finished / "submission.csv").read_bytes().splitlines(True), source="s"))
+    assert rows["records"] == rows["images"] == 4 * 6 + 24 + 4  # the tiny world's non-landmark photos: a fifth of 24
+    assert rows["rejects"] == 0
+    assert rows["bottlenecks"] == num_ok
+    assert rows["predictions"] == 4 * tests_ok  # top 5 of 4 landmarks
+    assert rows["verifications"] == tests_ok
+
+
+TABLES = (RECORDS, REJECTS, IMAGES, BOTTLENECKS, PREDICTIONS, LOCAL_FEATURES, VERIFICATIONS)
+
+
+def test_only_test_and_reference_images_keep_a_larger_copy(finished):
+    columns = ["split", "status", "reference_rank", "large_image"]
+    for row in Store(str(finished)).read_arrow(IMAGES, columns).to_pylist():
+        wanted = row["split"] == "test" or 0 <= row["reference_rank"] < 5
+        assert (row["large_image"] is not None) == (wanted and row["status"] == "ok")
+
+
+def test_scores_of_an_image_sum_to_one_and_fall_with_rank(finished):
+    rows = Store(str(finished)).read_arrow(PREDICTIONS, ["id", "rank", "score"]).to_pylist()
+    by_id = {}
+    for row in sorted(rows, key=lambda row: row["rank"]):
+        by_id.setdefault(row["id"], []).append(row["score"])
+    for scores in by_id.values():
+        assert sum(scores) == pytest.approx(1.0, abs=1e-5)  # all 4 landmarks are among the 5 best
+        assert scores == sorted(scores, reverse=True)
+
+
+def test_verification_compares_with_the_references_of_the_predicted_landmark_only(finished):
+    store = Store(str(finished))
+    features = store.read_arrow(LOCAL_FEATURES, ["id", "landmark_id", "split"]).to_pylist()
+    landmark_of = {row["id"]: row["landmark_id"] for row in features if row["split"] == "train"}
+    verified = store.read_arrow(VERIFICATIONS, VERIFICATIONS.schema.names).to_pylist()
+    for row in verified:
+        assert row["num_comparisons"] <= row["num_references"] <= 5
+        assert row["is_verified"] == (row["num_inliers"] > 35)
+        if row["best_reference_id"] is not None:
+            assert landmark_of[row["best_reference_id"]] == row["landmark_id"]
+
+
+def test_the_fused_cell_is_confidence_plus_capped_inliers(finished):
+    store = Store(str(finished))
+    best = store.read_arrow(PREDICTIONS, ["id", "rank", "landmark_id", "score"]).to_pylist()
+    inliers = {
+        row["id"]: row["num_inliers"] for row in store.read_arrow(VERIFICATIONS, ["id", "num_inliers"]).to_pylist()
+    }
+    expected = {
+        row["id"]: (row["landmark_id"], row["score"] + min(inliers[row["id"]], 35) / 35)
+        for row in best
+        if row["rank"] == 0
+    }
+    written = parse_submission((finished / "submission.csv").read_bytes().splitlines(True), source="s")
+    assert {each.id: each.landmark_id for each in written} == {name: best[0] for name, best in expected.items()}
+    assert {each.id: each.score for each in written} == pytest.approx({n: best[1] for n, best in expected.items()})
+
+
+def test_the_model_folder_has_model_classes_history_and_seed(finished):
+    store = Store(str(finished))
+    with store.local_files(store.commits(TOP_MODEL)[WHOLE]) as files:
+        assert set(files) == {"model.keras", "classes.json", "history.json", "training.json"}
+        assert len(json.loads(files["history.json"].read_text())["loss"]) == 4
+        assert json.loads(files["training.json"].read_text())["seed"] == 0
+        assert len(json.loads(files["classes.json"].read_text())["landmark_ids"]) == 4
+
+
+def test_metrics_agree_with_evaluating_the_submission(finished, capsys):
+    metrics = json.loads((finished / "metrics.json").read_text())
+    assert main(["evaluate", str(finished / "submission.csv"), str(finished / "toy_world" / "solution.csv")]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told == pytest.approx(metrics["modes"]["fused"])
+    assert set(told) == {"gap", "top1", "num_predictions", "num_positives"}
+    assert (finished / "report" / "index.html").read_text().startswith("<!")
+
+
+def test_a_second_run_does_nothing_and_says_so(finished, capsys, tiny_arguments):
+    before = (finished / "submission.csv").stat().st_mtime_ns
+    assert main(tiny_arguments("run", finished)) == 0
+    output = capsys.readouterr().out
+    assert "Nothing to do: everything is up to date." in output
+    assert stages_run(output) == []
+    assert (finished / "submission.csv").stat().st_mtime_ns == before
+
+
+def test_after_a_changed_setting_only_what_depends_on_it_runs(finished, capsys, tiny_arguments):
+    assert main(tiny_arguments("run", finished, "submission.mode=decision")) == 0
+    assert stages_run(capsys.readouterr().out) == ["write_submission", "write_report"]
+    decided = parse_submission((finished / "submission.csv").read_bytes().splitlines(True), source="s")
+    verified = Store(str(finished)).read_arrow(VERIFICATIONS, ["id", "is_verified"]).to_pylist()
+    assert {each.id for each in decided} == {row["id"] for row in verified if row["is_verified"]}
+    assert main(tiny_arguments("run", finished)) == 0  # back again for the other tests
+    assert stages_run(capsys.readouterr().out) == ["write_submission", "write_report"]
+
+
+def test_a_lost_file_is_made_again_byte_for_byte(finished, capsys, tiny_arguments):
+    store = Store(str(finished))
+    commit = store.commits(BOTTLENECKS)[1]
+    (finished / commit.files[0].path).unlink()
+    assert main([*tiny_arguments("run", finished), "--only", "extract_bottlenecks"]) == 0
+    assert "is missing (shards 1)" in capsys.readouterr().out
+    assert store.commits(BOTTLENECKS)[1].digest == commit.digest
+    assert main(tiny_arguments("run", finished)) == 0
+    assert "Nothing to do" in capsys.readouterr().out  # the same bytes: nothing downstream is stale
+
+
+def test_shards_made_apart_give_the_same_table(finished, tmp_path, capsys, tiny_arguments):
+    apart = tmp_path / "store"
+    for part in ("1/2", "2/2"):
+        options = ["--to", "download_images", "--shard", part]
+        assert main([*tiny_arguments("run", apart), *options]) == 0
+    whole, parts = Store(str(finished)).commits(IMAGES), Store(str(apart)).commits(IMAGES)
+    assert {shard: each.digest for shard, each in parts.items()} == {s: each.digest for s, each in whole.items()}
+
+
+def test_a_stage_without_its_inputs_is_refused(tmp_path, capsys, tiny_arguments):
+    assert main([*tiny_arguments("run", tmp_path / "store"), "--only", "verify_landmarks"]) == 2
+    assert "verify_landmarks should have predictions, local_features, which is not made yet" in capsys.readouterr().err
+
+
+def test_plan_says_what_would_run_and_why(finished, capsys, tiny_arguments):
+    assert main(tiny_arguments("plan", finished, "verify.min_inliers=20")) == 0
+    lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()[1:]}
+    assert "skip" in lines["extract_local_features"]
+    assert "verify.min_inliers changed from 35 to 20" in lines["verify_landmarks"]
+    assert "run" in lines["write_report"]

@@ -1,0 +1,63 @@
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from landmark_spark.session import JavaNotFoundError, SessionError, check_master, find_java
+
+
+@pytest.mark.parametrize("master", ["local", "local[2]", "local[*]"])
+@pytest.mark.parametrize("key", ["spark.task.resource.gpu.amount", "spark.executor.resource.gpu.amount"])
+def test_gpu_amounts_on_a_local_master_are_refused(master, key):
+    with pytest.raises(SessionError, match="should only be set on a cluster"):
+        check_master(master, {key: "1"})
+
+
+def test_gpu_amounts_on_a_cluster_and_local_masters_without_them_are_fine():
+    check_master("spark://host:7077", {"spark.task.resource.gpu.amount": "1"})
+    check_master("local-cluster[2,1,1024]", {"spark.task.resource.gpu.amount": "1"})
+    check_master("local[2]", {"spark.task.cpus": "1"})
+
+
+def fake_java(home, version):
+    java = home / "bin" / "java"
+    java.parent.mkdir(parents=True)
+    java.write_text(f"#!/bin/sh\necho 'openjdk version \"{version}\" 2025-01-01' >&2\n")
+    java.chmod(0o755)
+    return home
+
+
+def test_a_java_that_is_too_new_is_passed_over(tmp_path, monkeypatch):
+    new, right = fake_java(tmp_path / "25", "25.0.1"), fake_java(tmp_path / "17", "17.0.15")
+    monkeypatch.setenv("JAVA_HOME", str(new))
+    monkeypatch.setenv("PATH", str(right / "bin"))
+    monkeypatch.setattr("landmark_spark.session._SYSTEM_JAVAS", tmp_path / "none")
+    monkeypatch.setattr("sys.prefix", str(tmp_path))
+    assert find_java() == str(right)
+
+
+def test_no_java_is_an_error_that_says_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setenv("JAVA_HOME", str(fake_java(tmp_path / "8", "1.8.0_402")))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr("landmark_spark.session._SYSTEM_JAVAS", tmp_path / "none")
+    monkeypatch.setattr("sys.prefix", str(tmp_path))
+    with pytest.raises(JavaNotFoundError, match=r"Java 17 or 21.*openjdk-17-jre-headless.*/8 \(1\)"):
+        find_java()
+
+
+@pytest.mark.jvm
+def test_a_local_run_with_gpu_amounts_ends_at_once_with_the_reason(tmp_path):
+    script = (
+        "from landmark_spark.config import SparkSettings\n"
+        "from landmark_spark.session import open_session, SessionError\n"
+        "try:\n    open_session(SparkSettings(), num_shards=1)\n"
+        "except SessionError as error:\n    print(error)\n"
+    )
+    (tmp_path / "job.py").write_text(script)
+    submit = Path(__import__("pyspark").__file__).parent / "bin" / "spark-submit"
+    command = [submit, "--master", "local[1]", "--conf", "spark.task.resource.gpu.amount=1", tmp_path / "job.py"]
+    root = Path(__file__).resolve().parent.parent
+    environment = os.environ | {"JAVA_HOME": find_java(), "PYTHONPATH": str(root)}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120, check=False)
+    assert "spark.task.resource.gpu.amount should only be set on a cluster" in done.stdout
