@@ -9,9 +9,6 @@ from landmark_spark.cli import main
 from landmark_spark.schemas import PREDICTIONS, VERIFICATIONS
 from landmark_spark.store import Store
 
-sys.path.insert(0, str(Path(__file__).parent))
-from cluster import spark_submit, standalone_cluster
-
 pytestmark = pytest.mark.jvm
 
 
@@ -66,7 +63,7 @@ def test_one_job_file_runs_one_stage(cluster, tiny_arguments, tmp_path):
 
 @pytest.fixture
 def photo_arguments(photos, tmp_path):
-    """A run on some of the real photos: the first 12 landmarks and the first 120 test photos; all of it takes longer."""
+    """A run on some of the real photos: the first 12 landmarks and the first 120 test photos."""
     with (photos / "train.csv").open() as file:
         train = list(csv.DictReader(file))
     landmarks = sorted({row["landmark_id"] for row in train}, key=int)[:12]
