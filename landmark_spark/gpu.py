@@ -38,7 +38,9 @@ def prepare_framework(*, num_threads: int, gpus: Sequence[str] | None) -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     if os.environ.get("KERAS_BACKEND", "tensorflow") == "tensorflow":
         with _quiet_import():
-            import tensorflow  # noqa: F401
+            import tensorflow as tf
+
+            tf.config.list_physical_devices("GPU")  # a driver without a GPU behind it complains at the first look
 
 
 @contextlib.contextmanager
