@@ -269,6 +269,7 @@ def load_config(path: str | Path | None = None, overrides: typing.Sequence[str] 
         _anchor_paths(Config, values, Path(path).resolve().parent)
     for override in overrides:
         _apply_override(values, override)
+    values.setdefault("store", _anchored(Config.store, Path.cwd(), {}))
     config: Config = _build(Config, values, "")
     return config
 

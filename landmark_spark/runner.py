@@ -107,10 +107,12 @@ class _LazySession:
         return self._session
 
 
-def _take_inventory(store: Store, config: Config) -> Inventory:
+def _take_inventory(store: Store, config: Config, stages: Collection[Stage] = STAGES) -> Inventory:
+    """Read the commits of what the stages read and write, and check that the files are there."""
+    wanted = {each.name: each for stage in stages for each in (*stage.outputs, *(read.output for read in stage.reads))}
     commits: dict[str, dict[int, Commit]] = {}
     damaged: dict[str, dict[int, str]] = {}
-    for output in (each for stage in STAGES for each in stage.outputs):
+    for output in wanted.values():
         kept = {key: each for key, each in store.commits(output).items() if key < config.index.num_shards}
         present = store.present_files(output) if kept else {}
         commits[output.name] = kept
@@ -139,7 +141,7 @@ class _Run:
 
     def bring_up_to_date(self, stage: Stage) -> StageResult:
         """Make what is missing or stale of one stage's outputs."""
-        inventory = _take_inventory(self.store, self.config)
+        inventory = _take_inventory(self.store, self.config, [stage])
         expected = fingerprints(self.config)
         decision = decide(stage, self.config, self.choice, inventory, expected=expected, will_change={})
         if not decision.shards:

@@ -155,7 +155,6 @@ class Store:
     """All tables and results of one run, below one URL."""
 
     def __init__(self, url: str) -> None:
-        self.url = url
         try:
             self.file_system, self.root = fsspec.core.url_to_fs(url)
         except (ValueError, ImportError) as error:
@@ -163,6 +162,7 @@ class Store:
                 f"store should be a folder or a URL that fsspec knows. Received: {url} ({error})"
             ) from error
         self._is_local = "file" in _protocols(self.file_system)
+        self.url = str(self.root) if self._is_local else url  # absolute: a task's working directory is another
 
     # Paths
 
@@ -183,8 +183,9 @@ class Store:
             names = self.file_system.ls(folder, detail=False)
         except FileNotFoundError:
             return {}
-        texts = [self.file_system.cat_file(name) for name in sorted(names) if name.endswith(".json")]
-        found = [Commit.from_json(text.decode()) for text in texts]
+        wanted = sorted(name for name in names if name.endswith(".json"))
+        texts = self.file_system.cat(wanted) if wanted else {}  # an object store is asked for all of them at once
+        found = [Commit.from_json(texts[name].decode()) for name in wanted]
         return {each.shard: each for each in found}
 
     def present_files(self, output: Output) -> dict[str, int]:

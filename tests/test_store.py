@@ -136,3 +136,8 @@ def test_an_unsharded_table_is_one_part(tmp_path):
 def test_a_url_that_no_file_system_knows_is_refused():
     with pytest.raises(StoreError, match="store should be a folder or a URL"):
         Store("nosuch://x")
+
+
+def test_a_relative_store_is_made_absolute_for_the_tasks(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert Store("run").url == str(tmp_path / "run")
