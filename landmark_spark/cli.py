@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from landmark_spark import __version__
-from landmark_spark.config import Config, ConfigError, load_config
+from landmark_spark.config import load_config
 from landmark_spark.core.metrics import evaluate
 from landmark_spark.core.submission import FormatError, parse_solution, parse_submission
+from landmark_spark.settings import Config, ConfigError
 
 __all__ = ["job", "main"]
 
@@ -37,11 +38,11 @@ def job(stage: str | None, arguments: Sequence[str] | None = None) -> None:
 
 
 def _guarded(options: argparse.Namespace) -> int:
+    from landmark_spark.commits import StoreError
     from landmark_spark.core.weights import WeightsError, WeightsNotFound
     from landmark_spark.planning import PlanError
     from landmark_spark.runner import StageError
     from landmark_spark.session import SessionError
-    from landmark_spark.store import StoreError
 
     try:
         status: int = options.command(options)

@@ -11,18 +11,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from landmark_spark import schemas
-from landmark_spark.config import (
-    BackboneSettings,
-    Config,
-    DownloadSettings,
-    IndexSettings,
-    LocalFeatureSettings,
-    PredictSettings,
-    ReportSettings,
-    SubmissionSettings,
-    TrainSettings,
-    VerifySettings,
-)
 from landmark_spark.schemas import (
     BOTTLENECKS,
     IMAGES,
@@ -38,6 +26,18 @@ from landmark_spark.schemas import (
     VERIFICATIONS,
     Artifact,
     Table,
+)
+from landmark_spark.settings import (
+    BackboneSettings,
+    Config,
+    DownloadSettings,
+    IndexSettings,
+    LocalFeatureSettings,
+    PredictSettings,
+    ReportSettings,
+    SubmissionSettings,
+    TrainSettings,
+    VerifySettings,
 )
 from landmark_spark.stages.download_images import address_of, download_images
 from landmark_spark.stages.extract_bottlenecks import extract_bottlenecks, find_weights, weights_digest

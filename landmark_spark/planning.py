@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from landmark_spark.config import Config
+from landmark_spark.commits import WHOLE, Commit, digest_of
 from landmark_spark.pipeline import STAGES, Input, Output, Stage, fingerprints, settings_of, stage_named
-from landmark_spark.store import WHOLE, Commit, digest_of
+from landmark_spark.settings import Config
 
 __all__ = [
     "Choice",

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from landmark_spark.config import Config, ConfigError
+from landmark_spark.commits import WHOLE, Commit, Stamp
 from landmark_spark.pipeline import STAGES, Input, Output, Stage, fingerprints, settings_of
 from landmark_spark.planning import (
     Choice,
@@ -25,8 +25,9 @@ from landmark_spark.planning import (
 )
 from landmark_spark.schemas import METRICS, Artifact
 from landmark_spark.session import open_session
+from landmark_spark.settings import Config, ConfigError
 from landmark_spark.stages.context import Context
-from landmark_spark.store import WHOLE, Commit, Stamp, Store
+from landmark_spark.store import Store
 from landmark_spark.toy.server import serve_folder
 from landmark_spark.toy.world import make_world
 

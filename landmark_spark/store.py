@@ -13,16 +13,12 @@ whole or not at all; data that no commit names, as a killed task leaves it, does
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import hashlib
-import json
 import os
-import socket
 import tempfile
-import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,89 +27,19 @@ import pyarrow as pa
 import pyarrow.compute
 import pyarrow.parquet as pq
 
+from landmark_spark.commits import WHOLE, Commit, FileEntry, Stamp, StoreError, digest_of
 from landmark_spark.schemas import Artifact, Table
+from landmark_spark.shard_writer import ShardWriter
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
     from pyspark.sql.types import StructType
 
-__all__ = [
-    "WHOLE",
-    "Commit",
-    "FileEntry",
-    "Stamp",
-    "Store",
-    "StoreError",
-    "conform",
-    "digest_of",
-    "gather",
-    "spark_schema",
-]
+__all__ = ["Store", "conform", "gather", "spark_schema"]
 
-WHOLE = -1
-"""Shard number of an output that is not sharded."""
-
-_ROWS_PER_GROUP = 512  # a row group of images is then about 30 MB, of bottlenecks 8 MB: what a reader holds at once
 _SHARD = pa.field("shard", pa.int32(), nullable=False)
 
 Output = Table | Artifact
-
-
-class StoreError(RuntimeError):
-    """The store lacks or refuses something; the message says what was wanted and what was received."""
-
-
-@dataclass(frozen=True)
-class FileEntry:
-    """A committed file: path relative to the store, length in bytes, SHA-256 of its bytes."""
-
-    path: str
-    num_bytes: int
-    sha256: str
-
-
-@dataclass(frozen=True)
-class Stamp:
-    """What made an output: stage, code version, settings, and the digests of the inputs it read."""
-
-    stage: str
-    fingerprint: str
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    inputs: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Commit:
-    """One visible shard, or one whole output (shard WHOLE)."""
-
-    output: str
-    shard: int
-    num_rows: int
-    digest: str
-    files: tuple[FileEntry, ...]
-    stamp: Stamp
-    host: str = field(default_factory=socket.gethostname)
-    created: str = field(default_factory=lambda: time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))
-
-    @classmethod
-    def from_json(cls, text: str) -> Commit:
-        """Read a commit; raises StoreError for text that is none."""
-        try:
-            values = json.loads(text)
-            values["files"] = tuple(FileEntry(**each) for each in values["files"])
-            values["stamp"] = Stamp(**values["stamp"])
-            return cls(**values)
-        except (ValueError, TypeError, KeyError) as error:
-            raise StoreError(f"a commit should be the JSON that the store wrote. Received: {text[:200]!r}") from error
-
-    def to_json(self) -> str:
-        """Write it for people to read too."""
-        return json.dumps(dataclasses.asdict(self), indent=1, sort_keys=True) + "\n"
-
-
-def digest_of(parts: Mapping[Any, str]) -> str:
-    """Return one digest over named digests, whatever their order."""
-    return hashlib.sha256(json.dumps(sorted((str(key), value) for key, value in parts.items())).encode()).hexdigest()
 
 
 def spark_schema(table: Table) -> StructType:
@@ -344,11 +270,11 @@ class _PartitionWriter:
 
     def __call__(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         store = Store(self.url)
-        open_shards: dict[int, _ShardWriter] = {}
+        open_shards: dict[int, ShardWriter] = {}
         for batch in batches:
             for shard, rows in _split_by_shard(batch, self.table):
                 if shard not in open_shards:
-                    open_shards[shard] = _ShardWriter(store, self.table, shard)
+                    open_shards[shard] = ShardWriter(store.file_system, store.path(), self.table, shard)
                 open_shards[shard].append(rows)
         for shard, writer in open_shards.items():
             self._commit(store, shard, writer)
@@ -357,9 +283,9 @@ class _PartitionWriter:
     def write_empty(self, shard: int) -> None:
         """Commit a shard without rows; on the driver, once the job has shown that there are none."""
         store = Store(self.url)
-        self._commit(store, shard, _ShardWriter(store, self.table, shard))
+        self._commit(store, shard, ShardWriter(store.file_system, store.path(), self.table, shard))
 
-    def _commit(self, store: Store, shard: int, writer: _ShardWriter) -> None:
+    def _commit(self, store: Store, shard: int, writer: ShardWriter) -> None:
         entry, num_rows = writer.close()
         expected = self.expected_rows.get(shard, num_rows)
         if num_rows != expected:
@@ -378,75 +304,3 @@ def _split_by_shard(batch: pa.RecordBatch, table: Table) -> Iterator[tuple[int, 
     for shard in sorted(set(rows.column("shard").to_pylist())):
         mine = pa.compute.equal(rows.column("shard"), shard)
         yield shard, rows.filter(mine).drop_columns(["shard"])
-
-
-class _ShardWriter:
-    """Writes one Parquet file in row groups of a fixed number of rows: the same rows give the same bytes."""
-
-    def __init__(self, store: Store, table: Table, shard: int) -> None:
-        folder = table.name if shard == WHOLE else f"{table.name}/shard={shard}"
-        self._relative = f"{folder}/part-{uuid.uuid4().hex}.parquet"
-        self._schema = table.schema
-        self._name = table.name
-        store.file_system.makedirs(store.path(folder), exist_ok=True)
-        self._file = _HashingFile(store.file_system.open(store.path(self._relative), "wb"))
-        self._writer = pq.ParquetWriter(self._file, table.schema, compression="zstd")
-        self._waiting: list[pa.Table] = []
-        self._num_waiting = 0
-        self._num_rows = 0
-
-    def append(self, rows: pa.Table) -> None:
-        """Take rows; write as many whole row groups as there are."""
-        for each in self._schema:
-            if not each.nullable and rows.column(each.name).null_count:
-                raise StoreError(f"{self._name}.{each.name} should have a value in every row. Received: a null")
-        self._waiting.append(rows.select(self._schema.names).cast(self._schema))
-        self._num_waiting += rows.num_rows
-        self._num_rows += rows.num_rows
-        if self._num_waiting >= _ROWS_PER_GROUP:
-            waiting = pa.concat_tables(self._waiting)
-            full = waiting.num_rows - waiting.num_rows % _ROWS_PER_GROUP
-            self._writer.write_table(waiting.slice(0, full), row_group_size=_ROWS_PER_GROUP)
-            self._waiting, self._num_waiting = [waiting.slice(full)], waiting.num_rows - full
-
-    def close(self) -> tuple[FileEntry, int]:
-        """Write what is left; return the file and its number of rows."""
-        if self._num_waiting:
-            self._writer.write_table(pa.concat_tables(self._waiting), row_group_size=_ROWS_PER_GROUP)
-        self._writer.close()
-        self._file.close()
-        return FileEntry(self._relative, self._file.num_bytes, self._file.sha256()), self._num_rows
-
-
-class _HashingFile:
-    """A file for writing that knows its length and SHA-256."""
-
-    def __init__(self, file: Any) -> None:
-        self._file = file
-        self._hash = hashlib.sha256()
-        self.num_bytes = 0
-        self.closed = False
-
-    def write(self, data: Any) -> int:
-        """Append bytes."""
-        self._file.write(data)
-        self._hash.update(data)
-        self.num_bytes += len(data)
-        return len(data)
-
-    def tell(self) -> int:
-        """Return the length so far."""
-        return self.num_bytes
-
-    def flush(self) -> None:
-        """Nothing is held back here."""
-
-    def close(self) -> None:
-        """Close the file below; a second call does nothing."""
-        if not self.closed:
-            self.closed = True
-            self._file.close()
-
-    def sha256(self) -> str:
-        """Return the digest of what was written, in hex."""
-        return self._hash.hexdigest()

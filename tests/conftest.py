@@ -25,8 +25,8 @@ def photos():
 @pytest.fixture(scope="session")
 def spark():
     """The session that the run itself would open, on two cores."""
-    from landmark_spark.config import SparkSettings
     from landmark_spark.session import open_session
+    from landmark_spark.settings import SparkSettings
 
     session = open_session(SparkSettings(master="local[2]", driver_memory="2g"), num_shards=4)
     yield session

@@ -2,7 +2,8 @@ import dataclasses
 
 import pytest
 
-from landmark_spark.config import Config, ConfigError, load_config
+from landmark_spark.config import load_config
+from landmark_spark.settings import Config, ConfigError
 
 
 def test_defaults_are_the_missions_numbers():

@@ -6,6 +6,7 @@ import json
 import pytest
 
 from landmark_spark.cli import main
+from landmark_spark.commits import WHOLE
 from landmark_spark.core.submission import parse_submission
 from landmark_spark.schemas import (
     BOTTLENECKS,
@@ -17,7 +18,7 @@ from landmark_spark.schemas import (
     TOP_MODEL,
     VERIFICATIONS,
 )
-from landmark_spark.store import WHOLE, Store
+from landmark_spark.store import Store
 
 pytestmark = pytest.mark.jvm
 

@@ -2,10 +2,11 @@ import dataclasses
 
 import pytest
 
-from landmark_spark.config import Config, IndexSettings, load_config
+from landmark_spark.commits import WHOLE, Commit, Stamp
+from landmark_spark.config import load_config
 from landmark_spark.pipeline import STAGES, check_graph, fingerprints, settings_of, stage_named
 from landmark_spark.planning import Inventory, PlanError, choose, input_digests, plan_stages
-from landmark_spark.store import WHOLE, Commit, Stamp
+from landmark_spark.settings import Config, IndexSettings
 
 NUM_SHARDS = 3
 CONFIG = dataclasses.replace(Config(), index=IndexSettings(num_shards=NUM_SHARDS))

@@ -5,8 +5,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from landmark_spark.commits import WHOLE, Commit, Stamp, StoreError, digest_of
 from landmark_spark.schemas import LANDMARKS, PREDICTIONS, TOP_MODEL
-from landmark_spark.store import WHOLE, Commit, Stamp, Store, StoreError, _PartitionWriter, digest_of
+from landmark_spark.store import Store, _PartitionWriter
 
 STAMP = Stamp("predict_landmarks", "f")
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from landmark_spark.config import Config
+from landmark_spark.settings import Config
 from landmark_spark.store import Store
 
 if TYPE_CHECKING:

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from landmark_spark.config import Config, DownloadSettings
 from landmark_spark.core.fetching import Fetched, FetchLimits, fetch_all, load_fetcher
 from landmark_spark.core.images import ImageError, decode_image, encode_jpeg
 from landmark_spark.core.records import resolve_url
 from landmark_spark.core.resizing import resize_image, resize_to_fit
 from landmark_spark.gpu import limit_native_threads
 from landmark_spark.schemas import IMAGES
+from landmark_spark.settings import Config, DownloadSettings
 from landmark_spark.stages.context import Context
 from landmark_spark.store import conform, spark_schema
 

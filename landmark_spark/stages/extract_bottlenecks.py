@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from landmark_spark.config import BackboneSettings, Config
 from landmark_spark.core.backbone import Extract, load_backbone
 from landmark_spark.core.images import decode_jpegs
 from landmark_spark.core.weights import resolve_weights
 from landmark_spark.gpu import claim_device
 from landmark_spark.schemas import BOTTLENECKS
+from landmark_spark.settings import BackboneSettings, Config
 from landmark_spark.stages.context import Context
 from landmark_spark.store import Store, conform
 

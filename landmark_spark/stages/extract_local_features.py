@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from landmark_spark.config import LocalFeatureSettings
 from landmark_spark.core.images import decode_jpeg
 from landmark_spark.core.local_features import load_extractor, pack_array
 from landmark_spark.gpu import limit_native_threads
 from landmark_spark.schemas import LOCAL_FEATURES
+from landmark_spark.settings import LocalFeatureSettings
 from landmark_spark.stages.context import Context
 from landmark_spark.store import conform, spark_schema
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import fsspec
 import pyarrow as pa
 
-from landmark_spark.config import Config, ConfigError
 from landmark_spark.core.records import Reject, Row, hash_fraction, parse_names, parse_rows
 from landmark_spark.schemas import LANDMARKS, NO_CLASS, RECORDS, REJECTS
+from landmark_spark.settings import Config, ConfigError
 from landmark_spark.stages.context import Context
 from landmark_spark.store import gather
 

@@ -11,12 +11,13 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from landmark_spark.config import PredictSettings
+from landmark_spark.commits import Commit
 from landmark_spark.core.top_model import Score, best_classes, load_top_model
 from landmark_spark.gpu import claim_device
 from landmark_spark.schemas import PREDICTIONS
+from landmark_spark.settings import PredictSettings
 from landmark_spark.stages.context import Context
-from landmark_spark.store import Commit, Store, conform, spark_schema
+from landmark_spark.store import Store, conform, spark_schema
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame

@@ -14,14 +14,15 @@ from uuid import uuid4
 
 import numpy as np
 
-from landmark_spark.config import TrainSettings
+from landmark_spark.commits import FileEntry
 from landmark_spark.core.top_model import TrainingData, TrainingPlan
 from landmark_spark.core.top_model import train_top_model as train
 from landmark_spark.feed import Batch, FeedError, Part, iterate_batches, load_feed
 from landmark_spark.gpu import prepare_framework, task_gpus
 from landmark_spark.schemas import BOTTLENECKS, LANDMARKS, TOP_MODEL
+from landmark_spark.settings import TrainSettings
 from landmark_spark.stages.context import Context
-from landmark_spark.store import FileEntry, Store
+from landmark_spark.store import Store
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame

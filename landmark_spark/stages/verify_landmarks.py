@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from landmark_spark.config import VerifySettings
 from landmark_spark.core.local_features import LocalFeatures, unpack_descriptors, unpack_keypoints
 from landmark_spark.core.verification import VerificationSettings, verify_against
 from landmark_spark.gpu import limit_native_threads
 from landmark_spark.schemas import VERIFICATIONS
+from landmark_spark.settings import VerifySettings
 from landmark_spark.stages.context import Context
 from landmark_spark.store import gather, spark_schema
 

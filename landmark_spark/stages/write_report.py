@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import fsspec
 import numpy as np
 
-from landmark_spark.config import Config
+from landmark_spark.commits import Commit, FileEntry
 from landmark_spark.core.images import decode_jpeg
 from landmark_spark.core.metrics import precision_at_ranks
 from landmark_spark.core.submission import parse_solution
@@ -21,11 +21,11 @@ from landmark_spark.report.evidence import Judged, choose_examples, evaluate_mod
 from landmark_spark.report.page import write_report as write_page
 from landmark_spark.report.pictures import draw_matches
 from landmark_spark.schemas import METRICS, REPORT
+from landmark_spark.settings import Config
 from landmark_spark.stages.context import Context
 from landmark_spark.stages.index_images import file_digest
 from landmark_spark.stages.verify_landmarks import features_of, verification_settings
 from landmark_spark.stages.write_submission import best_predictions
-from landmark_spark.store import Commit, FileEntry
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame

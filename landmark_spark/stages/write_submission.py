@@ -6,12 +6,12 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from landmark_spark.config import SubmissionSettings
+from landmark_spark.commits import FileEntry
 from landmark_spark.core.fusion import score_prediction
 from landmark_spark.core.submission import format_cell, format_rows
 from landmark_spark.schemas import SUBMISSION
+from landmark_spark.settings import SubmissionSettings
 from landmark_spark.stages.context import Context
-from landmark_spark.store import FileEntry
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, Row

@@ -6,8 +6,8 @@ import zlib
 
 import pytest
 
-from landmark_spark.config import Config, ConfigError, IndexSettings, InputSettings
 from landmark_spark.core.records import HeaderError
+from landmark_spark.settings import Config, ConfigError, IndexSettings, InputSettings
 from landmark_spark.stages.context import Context
 from landmark_spark.stages.index_images import csv_digests, index_images
 from landmark_spark.store import Store

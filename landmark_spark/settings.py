@@ -1,0 +1,250 @@
+"""Every setting: one frozen dataclass a stage, each field with its default, unit, reason and range.
+
+Defaults live here, once. A setting whose name is in its class's ``SPEED`` changes how fast a stage runs and not what it
+gives: it is no part of the stage's fingerprint.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
+
+__all__ = [
+    "BackboneSettings",
+    "Config",
+    "ConfigError",
+    "DownloadSettings",
+    "IndexSettings",
+    "InputSettings",
+    "LocalFeatureSettings",
+    "PredictSettings",
+    "ReportSettings",
+    "SparkSettings",
+    "SubmissionSettings",
+    "ToySettings",
+    "TrainSettings",
+    "VerifySettings",
+]
+
+
+class ConfigError(ValueError):
+    """A setting that is unknown, of the wrong type or out of range; the message says what was wanted."""
+
+
+def _setting(default: Any, doc: str, **limits: Any) -> Any:
+    """Declare a field. ``limits``: minimum, maximum (inclusive), above, below (exclusive), is_path.
+
+    words: what a path may also say without being one.
+    """
+    return field(default=default, metadata={"doc": doc, **limits})
+
+
+@dataclass(frozen=True)
+class InputSettings:
+    """The csv files; without ``train_csv`` the run makes and uses the toy world."""
+
+    SPEED: ClassVar[frozenset[str]] = frozenset()
+
+    train_csv: str = _setting("", "id,url,landmark_id; empty = the toy world", is_path=True)
+    test_csv: str = _setting("", "id,url", is_path=True)
+    non_landmark_csv: str = _setting("", "id,url of photos without any landmark; optional", is_path=True)
+    landmarks_csv: str = _setting("", "landmark_id,name; optional, for names in the report", is_path=True)
+    solution_csv: str = _setting("", "id,landmarks: the true answers of some test images; optional", is_path=True)
+
+
+@dataclass(frozen=True)
+class ToySettings:
+    """The synthetic world that stands in where no csv files are given."""
+
+    SPEED: ClassVar[frozenset[str]] = frozenset()
+
+    num_landmarks: int = _setting(12, "facades to draw", minimum=2)
+    photos_per_landmark: int = _setting(12, "training photos of each facade", minimum=2)
+    num_test: int = _setting(120, "test photos", minimum=1)
+    landmark_fraction: float = _setting(0.5, "share of test photos that show a landmark", minimum=0.0, maximum=1.0)
+    seed: int = _setting(7, "of the whole world", minimum=0)
+
+
+@dataclass(frozen=True)
+class IndexSettings:
+    """Stage index_images."""
+
+    SPEED: ClassVar[frozenset[str]] = frozenset()
+
+    num_shards: int = _setting(
+        8, "shards of every table: the unit of work, commit and retry", minimum=1, maximum=100000
+    )
+    seed: int = _setting(0, "of the hashes that give reference rank and hold-out", minimum=0)
+
+
+@dataclass(frozen=True)
+class DownloadSettings:
+    """Stage download_images."""
+
+    SPEED: ClassVar[frozenset[str]] = frozenset({"num_threads", "connect_timeout"})
+
+    image_size: int = _setting(128, "side of the square picture, pixels; 128 as the challenge entry had it", minimum=32)
+    resize_mode: Literal["stretch", "crop", "pad"] = _setting(
+        "stretch", "stretch ignores the aspect ratio, crop takes the centre square, pad adds black bars"
+    )
+    large_side: int = _setting(512, "longest side of the larger copy, pixels; never enlarged", minimum=64)
+    references_per_landmark: int = _setting(20, "training images of a landmark that keep a larger copy", minimum=0)
+    jpeg_quality: int = _setting(95, "of the square picture", minimum=1, maximum=100)
+    large_jpeg_quality: int = _setting(90, "of the larger copy", minimum=1, maximum=100)
+    deadline: float = _setting(30.0, "seconds for one URL, redirects and retries included", above=0.0)
+    max_bytes: int = _setting(50_000_000, "largest body accepted, bytes", minimum=1)
+    max_pixels: int = _setting(100_000_000, "largest picture decoded, pixels", minimum=1)
+    max_attempts: int = _setting(3, "requests for one URL; only what can heal is tried again", minimum=1)
+    connect_timeout: float = _setting(10.0, "seconds to connect", above=0.0)
+    num_threads: int = _setting(16, "requests at once in one task", minimum=1, maximum=1024)
+    user_agent: str = _setting("landmark-spark (batch image download)", "User-Agent header")
+
+
+@dataclass(frozen=True)
+class BackboneSettings:
+    """Stage extract_bottlenecks."""
+
+    SPEED: ClassVar[frozenset[str]] = frozenset({"batch_size", "num_threads"})
+
+    name: Literal["vgg16"] = _setting("vgg16", "network of keras.applications, without top")
+    weights: str = _setting(
+        "imagenet",
+        "imagenet | random (tests only) | path of a Keras weights file without top",
+        is_path=True,
+        words=("imagenet", "random"),
+    )
+    preprocessing: Literal["scale", "caffe"] = _setting(
+        "scale", "scale: RGB / 255 (gave the better GAP); caffe: BGR minus the ImageNet mean, as VGG16 was trained"
+    )
+    precision: Literal["float32", "bfloat16"] = _setting("float32", "of the network's arithmetic; features are float16")
+    batch_size: int = _setting(32, "images a call of the network", minimum=1)
+    num_threads: int = _setting(1, "CPU threads of one task; Spark runs one task a core", minimum=1)
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """Stage train_top_model."""
+
+    SPEED: ClassVar[frozenset[str]] = frozenset({"num_threads"})
+
+    hidden_units: int = _setting(256, "units of the hidden layer", minimum=1)
+    dropout: float = _setting(0.5, "share of hidden units dropped in training", minimum=0.0, below=1.0)
+    epochs: int = _setting(40, "passes over the training part", minimum=1)
+    batch_size: int = _setting(32, "examples a step", minimum=1)
+    learning_rate: float = _setting(3e-4, "of Adam", above=0.0)
+    label_smoothing: float = _setting(
+        0.1,
+        "share of the target spread over all classes; 5-fold GAP on the real training photos 0.714, against 0.698 at 0",
+        minimum=0.0,
+        below=1.0,
+    )
+    refit: bool = _setting(True, "after measuring on the held-out part, train anew on all images: that model is kept")
+    validation_fraction: float = _setting(
+        0.1, "share of training images held out, by hash; a landmark's first reference never is", minimum=0.0, below=1.0
+    )
+    seed: int = _setting(0, "of initial weights, dropout and order", minimum=0)
+    num_threads: int = _setting(2, "CPU threads of the training task", minimum=1)
+
+
+@dataclass(frozen=True)
+class PredictSettings:
+    """Stage predict_landmarks."""
+
+    SPEED: ClassVar[frozenset[str]] = frozenset({"batch_size"})
+
+    top_k: int = _setting(5, "landmarks kept for each image", minimum=1)
+    batch_size: int = _setting(512, "images a call of the model", minimum=1)
+
+
+@dataclass(frozen=True)
+class LocalFeatureSettings:
+    """Stage extract_local_features."""
+
+    SPEED: ClassVar[frozenset[str]] = frozenset()
+
+    kind: Literal["sift"] = _setting("sift", "sift: OpenCV's SIFT with RootSIFT normalisation; needs no weights")
+    max_keypoints: int = _setting(1000, "strongest keypoints kept of an image", minimum=4)
+
+
+@dataclass(frozen=True)
+class VerifySettings:
+    """Stage verify_landmarks."""
+
+    SPEED: ClassVar[frozenset[str]] = frozenset()
+
+    max_comparisons: int = _setting(20, "references compared with one test image at most", minimum=1)
+    min_inliers: int = _setting(35, "more inliers than this say: yes, this landmark", minimum=3)
+    max_distance: float = _setting(0.8, "largest L2 distance of matched unit descriptors", above=0.0, maximum=2.0)
+    residual_threshold: float = _setting(
+        0.025, "largest RANSAC residual, as a share of the longest side: 20 pixels at 800", above=0.0, below=1.0
+    )
+    max_trials: int = _setting(1000, "RANSAC iterations", minimum=1)
+    seed: int = _setting(0, "of RANSAC", minimum=0)
+
+
+@dataclass(frozen=True)
+class SubmissionSettings:
+    """Stage write_submission."""
+
+    SPEED: ClassVar[frozenset[str]] = frozenset()
+
+    mode: Literal["fused", "decision", "classifier"] = _setting(
+        "fused",
+        "fused: confidence + min(inliers, full) / full; decision: only what was verified; classifier: confidence alone",
+    )
+    full_inliers: int = _setting(35, "inliers from which the fused score rises no further", minimum=1)
+
+
+@dataclass(frozen=True)
+class ReportSettings:
+    """Stage write_report."""
+
+    SPEED: ClassVar[frozenset[str]] = frozenset()
+
+    num_examples: int = _setting(6, "match pictures in each gallery", minimum=0, maximum=100)
+
+
+@dataclass(frozen=True)
+class SparkSettings:
+    """The session; spark-submit's own options win over these."""
+
+    SPEED: ClassVar[frozenset[str]] = frozenset({"master", "driver_memory", "log_level"})
+
+    master: str = _setting("local[*]", "used when spark-submit gives none")
+    driver_memory: str = _setting("2g", "JVM heap of the driver when the run starts it itself")
+    log_level: Literal["ERROR", "WARN", "INFO"] = _setting("ERROR", "of Spark's own log")
+
+
+@dataclass(frozen=True)
+class Config:
+    """The whole configuration. Relative paths in a YAML file count from that file, in ``--set`` from the caller."""
+
+    store: str = _setting("runs/toy", "folder or URL of all tables and results", is_path=True)
+    base_url: str = _setting("", "relative URLs of the csv files are resolved against it")
+    serve_folder: str = _setting("", "folder that the run serves over loopback as base_url", is_path=True)
+    inputs: InputSettings = field(default_factory=InputSettings)
+    toy: ToySettings = field(default_factory=ToySettings)
+    index: IndexSettings = field(default_factory=IndexSettings)
+    download: DownloadSettings = field(default_factory=DownloadSettings)
+    backbone: BackboneSettings = field(default_factory=BackboneSettings)
+    train: TrainSettings = field(default_factory=TrainSettings)
+    predict: PredictSettings = field(default_factory=PredictSettings)
+    local_features: LocalFeatureSettings = field(default_factory=LocalFeatureSettings)
+    verify: VerifySettings = field(default_factory=VerifySettings)
+    submission: SubmissionSettings = field(default_factory=SubmissionSettings)
+    report: ReportSettings = field(default_factory=ReportSettings)
+    spark: SparkSettings = field(default_factory=SparkSettings)
+
+    def __post_init__(self) -> None:
+        """Check what spans sections."""
+        if self.verify.max_comparisons > self.download.references_per_landmark:
+            raise ConfigError(
+                "verify.max_comparisons should be at most download.references_per_landmark "
+                f"({self.download.references_per_landmark}): other images keep no larger copy. "
+                f"Received: {self.verify.max_comparisons}"
+            )
+        if bool(self.inputs.train_csv) != bool(self.inputs.test_csv):
+            missing = "inputs.test_csv" if self.inputs.train_csv else "inputs.train_csv"
+            raise ConfigError(f"{missing} should be given too: both csv files, or neither for the toy world")
+        if self.base_url and self.serve_folder:
+            raise ConfigError("base_url and serve_folder should not both be given: the second sets the first")
