@@ -49,7 +49,7 @@ def test_no_java_is_an_error_that_says_what_to_install(tmp_path, monkeypatch):
 @pytest.mark.jvm
 def test_a_local_run_with_gpu_amounts_ends_at_once_with_the_reason(tmp_path):
     script = (
-        "from landmark_spark.config import SparkSettings\n"
+        "from landmark_spark.settings import SparkSettings\n"
         "from landmark_spark.session import open_session, SessionError\n"
         "try:\n    open_session(SparkSettings(), num_shards=1)\n"
         "except SessionError as error:\n    print(error)\n"
