@@ -155,11 +155,14 @@ def _why(
         return f"{changed[0].output.name} will be made anew"
     output = stage.outputs[-1]
     commit = inventory.commits[output.name][_shards_of(output, shard, config)[0]]
-    if commit.stamp.fingerprint != expected:
-        return _difference(stage, config, commit)
+    is_expected = commit.stamp.fingerprint == expected
+    if not is_expected and (difference := _difference(stage, config, commit)):
+        return difference
     current = input_digests(stage, shard, inventory)
     moved = [name for name, digest in current.items() if commit.stamp.inputs.get(name) != digest]
-    return f"{moved[0]} changed" if moved else ""
+    if moved:
+        return f"{moved[0]} changed"
+    return "" if is_expected else "made by another version of the stage, or by other settings of what it reads"
 
 
 def _shards_of(output: Output, shard: int, config: Config) -> list[int]:
@@ -174,13 +177,13 @@ def _changes(each: Input, shard: int, will_change: Mapping[str, set[int]]) -> bo
 
 
 def _difference(stage: Stage, config: Config, commit: Commit) -> str:
-    """Name the setting that changed since the commit; where none of the stage's own did, one upstream did."""
+    """Name the stage's own setting that changed since the commit; empty where none did."""
     now = settings_of(stage, config)
     then = commit.stamp.settings
     for key in sorted(set(now) | set(then)):
         if now.get(key) != then.get(key):
             return f"{key} changed from {_shown(then.get(key))} to {_shown(now.get(key))}"
-    return "made by another version of the stage, of its schema, or of what it reads"
+    return ""
 
 
 def _shown(value: object) -> str:

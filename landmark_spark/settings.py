@@ -212,7 +212,9 @@ class SparkSettings:
 
     master: str = _setting("local[*]", "used when spark-submit gives none")
     driver_memory: str = _setting("2g", "JVM heap of the driver when the run starts it itself")
-    log_level: Literal["ERROR", "WARN", "INFO"] = _setting("ERROR", "of Spark's own log")
+    log_level: Literal["FATAL", "ERROR", "WARN", "INFO"] = _setting(
+        "FATAL", "of Spark's own log; a failed stage says its cause in one line, ERROR adds Spark's stack traces"
+    )
 
 
 @dataclass(frozen=True)
