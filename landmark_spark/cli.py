@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import gzip
 import json
+import os
 import sys
 import zlib
 from collections.abc import Sequence
@@ -39,6 +40,7 @@ def job(stage: str | None, arguments: Sequence[str] | None = None) -> None:
 
 def _guarded(options: argparse.Namespace) -> int:
     from landmark_spark.commits import StoreError
+    from landmark_spark.core.records import HeaderError
     from landmark_spark.core.weights import WeightsError, WeightsNotFound
     from landmark_spark.planning import PlanError
     from landmark_spark.runner import StageError
@@ -46,9 +48,12 @@ def _guarded(options: argparse.Namespace) -> int:
 
     try:
         status: int = options.command(options)
-    except (ConfigError, FormatError, PlanError) as error:
+    except (ConfigError, FormatError, HeaderError, PlanError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that the interpreter's last flush is quiet
+        return 141
     except (StageError, SessionError, StoreError, WeightsError, WeightsNotFound, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -108,7 +113,8 @@ def _run(options: argparse.Namespace) -> int:
     )
     if not any(each.num_shards for each in results):
         print("\nNothing to do: everything is up to date.")
-    _print_results(config)
+    if "write_report" in [each.stage for each in results]:
+        _print_results(config)
     return 0
 
 

@@ -139,12 +139,12 @@ def _number(text: str) -> Any:
 
 def _check_limits(name: str, value: Any, limits: types.MappingProxyType[Any, Any]) -> None:
     holds = {
-        "at least": value >= limits.get("minimum", value),
-        "at most": value <= limits.get("maximum", value),
+        "at least": "minimum" not in limits or value >= limits["minimum"],
+        "at most": "maximum" not in limits or value <= limits["maximum"],
         "above": "above" not in limits or value > limits["above"],
         "below": "below" not in limits or value < limits["below"],
     }
     keys = {"at least": "minimum", "at most": "maximum", "above": "above", "below": "below"}
     for words, is_met in holds.items():
         if not is_met:  # a NaN meets nothing
-            raise ConfigError(f"{name} should be {words} {limits.get(keys[words], 'a number')}. Received: {value}")
+            raise ConfigError(f"{name} should be {words} {limits[keys[words]]}. Received: {value}")

@@ -42,11 +42,11 @@ from landmark_spark.settings import (
 from landmark_spark.stages.download_images import address_of, download_images
 from landmark_spark.stages.extract_bottlenecks import extract_bottlenecks, find_weights, weights_digest
 from landmark_spark.stages.extract_local_features import extract_local_features
-from landmark_spark.stages.index_images import csv_digests, index_images
+from landmark_spark.stages.index_images import check_headers, csv_digests, index_images
 from landmark_spark.stages.predict_landmarks import predict_landmarks
 from landmark_spark.stages.train_top_model import train_top_model
 from landmark_spark.stages.verify_landmarks import verify_landmarks
-from landmark_spark.stages.write_report import solution_digest, write_report
+from landmark_spark.stages.write_report import read_solution, solution_digest, write_report
 from landmark_spark.stages.write_submission import write_submission
 
 __all__ = [
@@ -60,6 +60,7 @@ __all__ = [
     "fingerprints",
     "settings_of",
     "stage_named",
+    "upstream_of",
 ]
 
 Output = Table | Artifact
@@ -97,7 +98,7 @@ class Stage:
     inputs: tuple[Output | Input, ...]
     outputs: tuple[Output, ...]
     settings: type
-    also: Callable[[Config], Mapping[str, str]] = _nothing_else
+    also: Callable[[Config], Mapping[str, Any]] = _nothing_else
     accelerator: bool = False
     keeps_rows: bool = False
     fetches: bool = False
@@ -126,8 +127,21 @@ class Stage:
         return (self.function.__doc__ or "").strip().splitlines()[0]
 
 
+def _report_also(config: Config) -> dict[str, Any]:
+    """Return what the report shows of other stages' settings, and the solution."""
+    others = _results_of(SubmissionSettings, config) | _results_of(VerifySettings, config)
+    return others | solution_digest(config)
+
+
 STAGES = (
-    Stage(index_images, inputs=(), outputs=(RECORDS, LANDMARKS, REJECTS), settings=IndexSettings, also=csv_digests),
+    Stage(
+        index_images,
+        inputs=(),
+        outputs=(RECORDS, LANDMARKS, REJECTS),
+        settings=IndexSettings,
+        also=csv_digests,
+        preflight=check_headers,
+    ),
     Stage(
         download_images,
         inputs=(RECORDS,),
@@ -193,7 +207,8 @@ STAGES = (
         ),
         outputs=(METRICS, REPORT),
         settings=ReportSettings,
-        also=solution_digest,
+        also=_report_also,
+        preflight=read_solution,
     ),
 )
 
@@ -221,10 +236,13 @@ def check_graph(stages: tuple[Stage, ...] = STAGES) -> None:
 
 def settings_of(stage: Stage, config: Config) -> dict[str, Any]:
     """Return the settings that decide a stage's result, as ``section.key``; those for speed alone are left out."""
-    section = _section_name(stage.settings)
+    return _results_of(stage.settings, config) | dict(stage.also(config))
+
+
+def _results_of(settings: type, config: Config) -> dict[str, Any]:
+    section = _section_name(settings)
     values = dataclasses.asdict(getattr(config, section))
-    results = {f"{section}.{key}": value for key, value in values.items() if key not in stage.settings.SPEED}  # type: ignore[attr-defined]
-    return results | dict(stage.also(config))
+    return {f"{section}.{key}": value for key, value in values.items() if key not in settings.SPEED}  # type: ignore[attr-defined]
 
 
 def _section_name(settings: type) -> str:
@@ -233,21 +251,34 @@ def _section_name(settings: type) -> str:
 
 
 def fingerprints(config: Config, stages: tuple[Stage, ...] = STAGES) -> dict[str, str]:
-    """Return, by stage name, the hash of all that decides its result: version, settings, schemas, and upstream's."""
-    makers: dict[str, str] = {}
-    found: dict[str, str] = {}
+    """Return, by stage name, the hash of what decides its result besides the contents it reads.
+
+    That is its version, its settings and its output schemas. The contents are compared by their digests: a stage
+    upstream that ran anew and gave the same bytes makes nothing stale.
+    """
+    found = {}
     for stage in stages:
         parts = {
             "stage": stage.name,
             "version": stage.version,
             "settings": settings_of(stage, config),
             "outputs": [_schema_text(each) for each in stage.outputs],
-            "inputs": {each.output.name: found[makers[each.output.name]] for each in stage.reads},
             "num_shards": config.index.num_shards,
         }
         found[stage.name] = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-        makers.update({each.name: stage.name for each in stage.outputs})
     return found
+
+
+def upstream_of(stage: Stage) -> tuple[Stage, ...]:
+    """Return every stage whose outputs the stage reads, directly or through others, in order."""
+    makers = {output.name: maker for maker in STAGES for output in maker.outputs}
+    found: set[str] = set()
+    waiting = [stage]
+    while waiting:
+        direct = {makers[each.output.name].name for each in waiting.pop().reads}
+        waiting += [stage_named(name) for name in direct - found]
+        found |= direct
+    return tuple(each for each in STAGES if each.name in found)
 
 
 def _schema_text(output: Output) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from landmark_spark.commits import WHOLE, Commit, digest_of
+from landmark_spark.commits import WHOLE, Commit, Stamp, digest_of
 from landmark_spark.pipeline import STAGES, Input, Output, Stage, fingerprints, settings_of, stage_named
 from landmark_spark.settings import Config
 
@@ -153,16 +153,16 @@ def _why(
     changed = [each for each in stage.reads if _changes(each, shard, will_change)]
     if changed:
         return f"{changed[0].output.name} will be made anew"
-    output = stage.outputs[-1]
-    commit = inventory.commits[output.name][_shards_of(output, shard, config)[0]]
-    is_expected = commit.stamp.fingerprint == expected
-    if not is_expected and (difference := _difference(stage, config, commit)):
-        return difference
     current = input_digests(stage, shard, inventory)
-    moved = [name for name, digest in current.items() if commit.stamp.inputs.get(name) != digest]
-    if moved:
-        return f"{moved[0]} changed"
-    return "" if is_expected else "made by another version of the stage, or by other settings of what it reads"
+    for output in stage.outputs:
+        for each in _shards_of(output, shard, config):
+            stamp = inventory.commits[output.name][each].stamp
+            if stamp.fingerprint != expected:
+                return _difference(stage, config, stamp)
+            moved = [name for name, digest in current.items() if stamp.inputs.get(name) != digest]
+            if moved:
+                return f"{moved[0]} changed"
+    return ""
 
 
 def _shards_of(output: Output, shard: int, config: Config) -> list[int]:
@@ -176,14 +176,13 @@ def _changes(each: Input, shard: int, will_change: Mapping[str, set[int]]) -> bo
     return bool(changing) if each.whole or WHOLE in changing else shard in changing
 
 
-def _difference(stage: Stage, config: Config, commit: Commit) -> str:
-    """Name the stage's own setting that changed since the commit; empty where none did."""
+def _difference(stage: Stage, config: Config, stamp: Stamp) -> str:
+    """Name the setting that changed since the commit."""
     now = settings_of(stage, config)
-    then = commit.stamp.settings
-    for key in sorted(set(now) | set(then)):
-        if now.get(key) != then.get(key):
-            return f"{key} changed from {_shown(then.get(key))} to {_shown(now.get(key))}"
-    return ""
+    for key in sorted(set(now) | set(stamp.settings)):
+        if now.get(key) != stamp.settings.get(key):
+            return f"{key} changed from {_shown(stamp.settings.get(key))} to {_shown(now.get(key))}"
+    return "made by another version of the stage, or with another number of shards"
 
 
 def _shown(value: object) -> str:
@@ -204,11 +203,14 @@ def input_digests(stage: Stage, shard: int, inventory: Inventory) -> dict[str, s
 
 
 def missing_inputs(stage: Stage, shards: Sequence[int], config: Config, inventory: Inventory) -> list[str]:
-    """Return the names of the inputs that lack a shard which the stage needs."""
+    """Return the inputs that lack what the stage needs, each with the shards that are missing."""
     missing = []
     for each in stage.reads:
         needed = set(range(config.index.num_shards)) if each.whole or WHOLE in shards else set(shards)
         needed = needed if each.output.sharded else {WHOLE}
-        if needed - set(inventory.commits.get(each.output.name, {})):
+        lacking = sorted(needed - set(inventory.commits.get(each.output.name, {})))
+        if lacking == sorted(needed):
             missing.append(each.output.name)
+        elif lacking:
+            missing.append(f"{each.output.name} (shards {_listed(dict.fromkeys(lacking, ''))})")
     return missing

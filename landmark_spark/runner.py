@@ -6,13 +6,15 @@ import contextlib
 import dataclasses
 import json
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from landmark_spark.commits import WHOLE, Commit, Stamp
-from landmark_spark.pipeline import STAGES, Input, Output, Stage, fingerprints, settings_of
+from landmark_spark.pipeline import STAGES, Input, Output, Stage, fingerprints, settings_of, upstream_of
 from landmark_spark.planning import (
     Choice,
     Inventory,
@@ -23,8 +25,8 @@ from landmark_spark.planning import (
     missing_inputs,
     plan_stages,
 )
-from landmark_spark.schemas import METRICS, Artifact
-from landmark_spark.session import open_session
+from landmark_spark.schemas import METRICS, REJECTS, Artifact
+from landmark_spark.session import cause_of, open_session
 from landmark_spark.settings import Config, ConfigError
 from landmark_spark.stages.context import Context
 from landmark_spark.store import Store
@@ -67,8 +69,11 @@ def resolve_inputs(config: Config) -> Config:
     if "://" in config.store and not config.store.startswith("file://"):
         raise ConfigError(f"store should be a local folder for the toy world. Received: {config.store}")
     folder = Path(config.store.removeprefix("file://")) / "toy_world"
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    make_world(folder, **dataclasses.asdict(config.toy))
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        make_world(folder, **dataclasses.asdict(config.toy))
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"store should be a folder that the toy world can be made in. Received: {error}") from error
     names = ("train_csv", "test_csv", "non_landmark_csv", "landmarks_csv")
     paths = {name: str(folder / f"{name.removesuffix('_csv')}.csv") for name in names}
     inputs = dataclasses.replace(config.inputs, solution_csv=str(folder / "solution.csv"), **paths)
@@ -88,10 +93,17 @@ def run(config: Config, choice: Choice, tell: Tell) -> list[StageResult]:
     """
     resolved = resolve_inputs(config)
     store = Store(resolved.store)
-    for planned in plan_stages(resolved, choice, _take_inventory(store, resolved)):
+    inventory = _take_inventory(store, resolved)
+    for path, why in store.unreadable.items():
+        tell(f"warning: {path} counts as not there: {why}")
+    for planned in plan_stages(resolved, choice, inventory):
         if planned.shards and planned.stage.preflight is not None:
             planned.stage.preflight(resolved)
-    current = _Run(resolved, choice, store, _LazySession(resolved), tell)
+    everything = plan_stages(resolved, Choice(), inventory)
+    left_stale = {
+        each.stage.name: each.reason for each in everything if each.shards and each.stage not in choice.stages
+    }
+    current = _Run(resolved, choice, store, _LazySession(resolved), tell, left_stale, fingerprints(resolved))
     return [current.bring_up_to_date(stage) for stage in choice.stages]
 
 
@@ -139,32 +151,43 @@ class _Run:
     store: Store
     session: _LazySession
     tell: Tell
+    left_stale: Mapping[str, str]
+    expected: Mapping[str, str]
 
     def bring_up_to_date(self, stage: Stage) -> StageResult:
         """Make what is missing or stale of one stage's outputs."""
         inventory = _take_inventory(self.store, self.config, [stage])
-        expected = fingerprints(self.config)
-        decision = decide(stage, self.config, self.choice, inventory, expected=expected, will_change={})
+        decision = decide(stage, self.config, self.choice, inventory, expected=self.expected, will_change={})
         if not decision.shards:
             return StageResult(stage.name, 0, 0, 0.0, decision.reason)
         missing = missing_inputs(stage, decision.shards, self.config, inventory)
         if missing:
-            raise PlanError(f"{stage.name} should have {', '.join(missing)}, which is not made yet: run what makes it")
-        for name in _stale_inputs(stage, inventory, expected):
-            self.tell(f"{stage.name}: warning: reads {name} as it is, though it was made with other settings or inputs")
+            raise PlanError(f"{stage.name} should have {', '.join(missing)}, not made yet: run what makes it first")
+        for maker in upstream_of(stage):
+            if maker.name in self.left_stale:
+                self.tell(f"{stage.name}: warning: {maker.name} is not up to date: {self.left_stale[maker.name]}")
         self.tell(f"{stage.name}: {_count(decision)} ({decision.reason})")
         started = time.monotonic()
         settings = settings_of(stage, self.config)
         stamps = {
-            shard: Stamp(stage.name, expected[stage.name], settings, input_digests(stage, shard, inventory))
+            shard: Stamp(stage.name, self.expected[stage.name], settings, input_digests(stage, shard, inventory))
             for shard in decision.shards
         }
         num_rows = self._make(stage, stamps, inventory)
         seconds = time.monotonic() - started
         result = StageResult(stage.name, len(decision.shards), num_rows, seconds, decision.reason)
         self.store.write_bytes(f"_runs/{stage.name}.json", json.dumps(dataclasses.asdict(result), indent=1).encode())
-        self.tell(f"{stage.name}: {num_rows} rows in {seconds:.1f} s")
+        made = "" if isinstance(stage.outputs[0], Artifact) else f"{num_rows} rows "
+        self.tell(f"{stage.name}: {made}in {seconds:.1f} s")
+        if REJECTS in stage.outputs:
+            self._tell_rejects(stage)
         return result
+
+    def _tell_rejects(self, stage: Stage) -> None:
+        reasons = Counter(self.store.read_arrow(REJECTS, ["reason"]).column("reason").to_pylist())
+        if reasons:
+            listed = ", ".join(f"{count} {reason}" for reason, count in sorted(reasons.items()))
+            self.tell(f"{stage.name}: {reasons.total()} rows of the csv files refused: {listed} (table rejects)")
 
     def _make(self, stage: Stage, stamps: Stamps, inventory: Inventory) -> int:
         """Call the stage's function and commit what it returns; return the rows of its first output."""
@@ -173,6 +196,7 @@ class _Run:
             if stage.fetches and config.serve_folder:
                 base_url = stack.enter_context(serve_folder(config.serve_folder))
                 config = dataclasses.replace(config, base_url=base_url, serve_folder="")
+                _check_reach(str(self.session.get().sparkContext.master))
             context = Context(self.session.get(), self.store, config, tuple(stamps), self.tell, self._timings())
             with _one_line_errors(stage):
                 inputs = [self._read(each, context, inventory) for each in stage.reads]
@@ -186,9 +210,12 @@ class _Run:
         return sum(commit.num_rows for commit in commits[0])
 
     def _timings(self) -> tuple[tuple[str, int, float], ...]:
-        texts = [(stage.name, self.store.read_bytes(f"_runs/{stage.name}.json")) for stage in STAGES]
-        runs = [(name, json.loads(text)) for name, text in texts if text is not None]
-        return tuple((name, run["num_rows"], run["seconds"]) for name, run in runs)
+        found = []
+        for stage in STAGES:
+            with contextlib.suppress(ValueError, TypeError, KeyError):  # a damaged note costs its line in the report
+                run = json.loads(self.store.read_bytes(f"_runs/{stage.name}.json") or b"null")
+                found.append((stage.name, int(run["num_rows"]), float(run["seconds"])))
+        return tuple(found)
 
     def _read(self, each: Input, context: Context, inventory: Inventory) -> Any:
         if isinstance(each.output, Artifact):
@@ -213,18 +240,20 @@ class _Run:
         return commits.values()
 
 
+def _check_reach(master: str) -> None:
+    """Refuse to serve a folder over loopback to executors on other machines: every row would fail."""
+    host = (urlsplit(master).hostname or "") if "://" in master else ""
+    if not (master.startswith("local") or host in ("localhost", "127.0.0.1", "::1")):
+        raise PlanError(
+            "serve_folder should only be used where all executors are on this machine: it serves over loopback. "
+            f"Received: master {master}. Serve the folder by a web server and set base_url"
+        )
+
+
 def _count(decision: PlannedStage) -> str:
     if decision.shards == (WHOLE,):
         return "running"
     return f"running {len(decision.shards)} shard{'s' if len(decision.shards) > 1 else ''}"
-
-
-def _stale_inputs(stage: Stage, inventory: Inventory, expected: dict[str, str]) -> Iterator[str]:
-    makers = {output.name: maker for maker in STAGES for output in maker.outputs}
-    for each in stage.reads:
-        commits = inventory.commits[each.output.name].values()
-        if any(commit.stamp.fingerprint != expected[makers[each.output.name].name] for commit in commits):
-            yield each.output.name
 
 
 @contextlib.contextmanager
@@ -233,23 +262,14 @@ def _one_line_errors(stage: Stage) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        raise StageError(f"{stage.name} failed: {_cause(error)}") from error
-
-
-def _cause(error: Exception) -> str:
-    """Return the last line of a Python traceback inside Spark's message, else the message's first line."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    traces = [index for index, line in enumerate(lines) if line.startswith("Traceback (most recent call last)")]
-    if not traces:
-        return f"{type(error).__name__}: {lines[0] if lines else ''}"
-    for line in lines[traces[-1] + 1 :]:
-        name = line.split(":")[0]
-        if name.replace(".", "").replace("_", "").isalnum() and name.rpartition(".")[2][:1].isupper() and ":" in line:
-            return line
-    return lines[-1]
+        raise StageError(f"{stage.name} failed: {cause_of(error)}") from error
 
 
 def read_metrics(config: Config) -> dict[str, Any] | None:
-    """Return metrics.json of a store; None where there is none."""
+    """Return metrics.json of a store; None where there is none, or it is no longer what the run wrote."""
     data = Store(config.store).read_bytes(METRICS.path)
-    return None if data is None else json.loads(data)
+    try:
+        metrics: dict[str, Any] | None = json.loads(data or b"null")
+    except ValueError:
+        return None
+    return metrics

@@ -14,9 +14,10 @@ from landmark_spark.settings import SparkSettings
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-__all__ = ["JavaNotFoundError", "SessionError", "check_master", "find_java", "open_session"]
+__all__ = ["JavaNotFoundError", "SessionError", "cause_of", "check_master", "find_java", "open_session"]
 
 _JAVA_VERSIONS = (17, 21)  # what Spark 4.0 runs on
+_ERROR_LINE = re.compile(r"([A-Za-z_]\w*\.)*[A-Z]\w*(: |$)")  # "module.SomeError: why"
 _SYSTEM_JAVAS = Path("/usr/lib/jvm")
 _ONE_FILE_A_PARTITION = str(2**40)  # bytes: a file counts as full, so that no partition takes two nor splits one
 
@@ -55,7 +56,10 @@ def open_session(settings: SparkSettings, *, num_shards: int) -> SparkSession:
         builder = builder.config("spark.ui.enabled", "false").config("spark.ui.showConsoleProgress", "false")
     for key, value in _properties(num_shards).items():
         builder = builder.config(key, value)
-    session = builder.getOrCreate()
+    try:
+        session = builder.getOrCreate()
+    except Exception as error:
+        raise SessionError(f"Spark should start on master {master}. Received: {cause_of(error)}") from error
     session.sparkContext.setLogLevel(settings.log_level)
     return session
 
@@ -122,3 +126,20 @@ def _java_version(home: Path) -> int | None:
     told = subprocess.run([str(java), "-version"], capture_output=True, text=True, check=False)
     found = re.search(r'version "(\d+)', told.stderr + told.stdout)
     return int(found.group(1)) if found else None
+
+
+def cause_of(error: Exception) -> str:
+    """Return in one line what lies below Spark's layers: of a Python traceback its last line, of Java's the cause."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if not lines:
+        return type(error).__name__
+    traces = [index for index, line in enumerate(lines) if line.startswith("Traceback (most recent call last)")]
+    if traces:
+        named = [line for line in lines[traces[-1] + 1 :] if _ERROR_LINE.match(line)]
+        return named[0] if named else lines[-1]
+    causes = [line.removeprefix("Caused by:").strip() for line in lines if line.startswith("Caused by:")]
+    if causes:
+        return causes[-1]
+    if lines[0].startswith("An error occurred while calling") and len(lines) > 1:
+        return lines[1].lstrip(": ")
+    return f"{type(error).__name__}: {lines[0]}"

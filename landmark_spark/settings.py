@@ -91,11 +91,11 @@ class DownloadSettings:
     references_per_landmark: int = _setting(20, "training images of a landmark that keep a larger copy", minimum=0)
     jpeg_quality: int = _setting(95, "of the square picture", minimum=1, maximum=100)
     large_jpeg_quality: int = _setting(90, "of the larger copy", minimum=1, maximum=100)
-    deadline: float = _setting(30.0, "seconds for one URL, redirects and retries included", above=0.0)
+    deadline: float = _setting(30.0, "seconds for one URL, redirects and retries included", above=0.0, maximum=86_400.0)
     max_bytes: int = _setting(50_000_000, "largest body accepted, bytes", minimum=1)
     max_pixels: int = _setting(100_000_000, "largest picture decoded, pixels", minimum=1)
     max_attempts: int = _setting(3, "requests for one URL; only what can heal is tried again", minimum=1)
-    connect_timeout: float = _setting(10.0, "seconds to connect", above=0.0)
+    connect_timeout: float = _setting(10.0, "seconds to connect", above=0.0, maximum=86_400.0)
     num_threads: int = _setting(16, "requests at once in one task", minimum=1, maximum=1024)
     user_agent: str = _setting("landmark-spark (batch image download)", "User-Agent header")
 
@@ -142,7 +142,7 @@ class TrainSettings:
     validation_fraction: float = _setting(
         0.1, "share of training images held out, by hash; a landmark's first reference never is", minimum=0.0, below=1.0
     )
-    seed: int = _setting(0, "of initial weights, dropout and order", minimum=0)
+    seed: int = _setting(0, "of initial weights, dropout and order", minimum=0, maximum=2**32 - 1001)
     num_threads: int = _setting(2, "CPU threads of the training task", minimum=1)
 
 
@@ -179,7 +179,7 @@ class VerifySettings:
         0.025, "largest RANSAC residual, as a share of the longest side: 20 pixels at 800", above=0.0, below=1.0
     )
     max_trials: int = _setting(1000, "RANSAC iterations", minimum=1)
-    seed: int = _setting(0, "of RANSAC", minimum=0)
+    seed: int = _setting(0, "of RANSAC", minimum=0, maximum=2**31 - 1)
 
 
 @dataclass(frozen=True)
@@ -248,5 +248,12 @@ class Config:
         if bool(self.inputs.train_csv) != bool(self.inputs.test_csv):
             missing = "inputs.test_csv" if self.inputs.train_csv else "inputs.train_csv"
             raise ConfigError(f"{missing} should be given too: both csv files, or neither for the toy world")
+        if not self.store or set(self.store) & set("#?*[]{}"):
+            raise ConfigError(f"store should be a path or URL without any of # ? * [ ] {{ }}. Received: {self.store!r}")
+        if self.base_url and not self.base_url.startswith(("http://", "https://")):
+            raise ConfigError(f"base_url should begin with http:// or https://. Received: {self.base_url!r}")
+        agent = self.download.user_agent
+        if not agent.strip() or not (agent.isascii() and agent.isprintable()):
+            raise ConfigError(f"download.user_agent should be printable ASCII. Received: {agent!r}")
         if self.base_url and self.serve_folder:
             raise ConfigError("base_url and serve_folder should not both be given: the second sets the first")

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Store", "conform", "gather", "spark_schema"]
 
+_OBJECT_STORES = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "memory"}  # a put is one step there
 _SHARD = pa.field("shard", pa.int32(), nullable=False)
 
 Output = Table | Artifact
@@ -88,6 +89,7 @@ class Store:
                 f"store should be a folder or a URL that fsspec knows. Received: {url} ({error})"
             ) from error
         self._is_local = "file" in _protocols(self.file_system)
+        self.unreadable: dict[str, str] = {}  # commits that are none: path -> why
         self.url = str(self.root) if self._is_local else url  # absolute: a task's working directory is another
 
     # Paths
@@ -98,21 +100,34 @@ class Store:
 
     def url_of(self, relative: str) -> str:
         """Return the URL of a file of the store, for readers that take URLs."""
-        return str(self.file_system.unstrip_protocol(self.path(relative)))
+        if self._is_local:
+            return f"file://{self.path(relative)}"  # not quoted: neither Spark nor petastorm unquotes it
+        return f"{self.url.rstrip('/')}/{relative}"  # with the scheme as it was given: s3a stays s3a
 
     # Commits
 
     def commits(self, output: Output) -> dict[int, Commit]:
-        """Return the commits of an output by shard; WHOLE is the key of what is not sharded."""
+        """Return the commits of an output by shard; WHOLE is the key of what is not sharded.
+
+        A file there that is no commit is noted in ``unreadable``; its shard is not among those returned.
+        """
         folder = self.path("_commits", output.name)
+        self.file_system.invalidate_cache()  # tasks have committed since this file system last looked
         try:
             names = self.file_system.ls(folder, detail=False)
         except FileNotFoundError:
             return {}
         wanted = sorted(name for name in names if name.endswith(".json"))
         texts = self.file_system.cat(wanted) if wanted else {}  # an object store is asked for all of them at once
-        found = [Commit.from_json(texts[name].decode()) for name in wanted]
-        return {each.shard: each for each in found}
+        found = {}
+        for name in wanted:
+            try:
+                commit = Commit.from_json(texts[name].decode(errors="replace"))
+            except StoreError as error:  # its shard counts as not made, and the run says so
+                self.unreadable[name] = str(error)
+            else:
+                found[commit.shard] = commit
+        return found
 
     def present_files(self, output: Output) -> dict[str, int]:
         """Return the length of every file below an output's path, by path relative to the store."""
@@ -131,12 +146,18 @@ class Store:
         """Write a file so that a reader sees the old one or the new one, whole."""
         path = self.path(relative)
         self.file_system.makedirs(path.rpartition("/")[0], exist_ok=True)
-        if self._is_local:  # an object store's put is one step already
+        if self._is_local:
             temporary = f"{path}.{uuid.uuid4().hex}.tmp"
             Path(temporary).write_bytes(data)
             os.replace(temporary, path)  # noqa: PTH105
-        else:
+        elif _OBJECT_STORES & set(_protocols(self.file_system)):
             self.file_system.pipe_file(path, data)
+        else:  # such as hdfs: a file is visible as it grows, a rename is one step
+            temporary = f"{path}.{uuid.uuid4().hex}.tmp"
+            self.file_system.pipe_file(temporary, data)
+            if self.file_system.exists(path):
+                self.file_system.rm_file(path)
+            self.file_system.mv(temporary, path)
         return FileEntry(relative, len(data), hashlib.sha256(data).hexdigest())
 
     def read_bytes(self, relative: str) -> bytes | None:
@@ -207,10 +228,13 @@ class Store:
                         self.file_system.rm_file(self.path(each.path))
 
     def forget_shards(self, table: Table, num_shards: int) -> None:
-        """Remove the commits of shards that are no longer, after ``index.num_shards`` became smaller."""
-        for shard in self.commits(table):
+        """Remove the shards that are no longer, after ``index.num_shards`` became smaller."""
+        for shard, commit in self.commits(table).items():
             if shard >= num_shards:
                 self.file_system.rm_file(self.path("_commits", table.name, f"shard={shard}.json"))
+                for each in commit.files:
+                    with contextlib.suppress(FileNotFoundError):
+                        self.file_system.rm_file(self.path(each.path))
 
     # Artifacts
 

@@ -62,6 +62,12 @@ def test_text_settings_take_what_yaml_would_read_as_numbers(tmp_path, monkeypatc
         ("a.b.c=1", "--set should be key=value or section.key=value. Received: 'a.b.c=1'"),
         ("train.epochs=[1", "--set train.epochs: the value should be plain YAML. Received: '[1'"),
         ("verify.max_comparisons=21", "verify.max_comparisons should be at most download.references_per_landmark"),
+        ("store=", "store should be a path or URL without any of"),
+        ("store=a#b", "store should be a path or URL without any of"),
+        ("base_url=ftp://h", "base_url should begin with http:// or https://. Received: 'ftp://h'"),
+        ("download.user_agent=", "download.user_agent should be printable ASCII. Received: ''"),
+        ("download.deadline=.inf", "download.deadline should be at most 86400.0. Received: inf"),
+        ("verify.seed=2147483648", "verify.seed should be at most 2147483647. Received: 2147483648"),
         ("inputs.train_csv=a.csv", "inputs.test_csv should be given too"),
     ],
 )

@@ -4,8 +4,8 @@ import pytest
 
 from landmark_spark.commits import WHOLE, Commit, Stamp
 from landmark_spark.config import load_config
-from landmark_spark.pipeline import STAGES, check_graph, fingerprints, settings_of, stage_named
-from landmark_spark.planning import Inventory, PlanError, choose, input_digests, plan_stages
+from landmark_spark.pipeline import STAGES, check_graph, fingerprints, settings_of, stage_named, upstream_of
+from landmark_spark.planning import Inventory, PlanError, choose, input_digests, missing_inputs, plan_stages
 from landmark_spark.settings import Config, IndexSettings
 
 NUM_SHARDS = 3
@@ -109,6 +109,41 @@ def test_an_input_whose_contents_changed_makes_only_its_shard_stale():
     assert plans["download_images"].shards == ()
     assert plans["extract_bottlenecks"].shards == (0,)
     assert "images changed" in plans["extract_bottlenecks"].reason
+
+
+def test_an_output_of_other_settings_is_stale_wherever_it_stands():
+    # A run with another seed that died after its first shards: the outputs written last are still those of before.
+    inventory = commit_all(CONFIG)
+    other = dataclasses.replace(CONFIG, index=IndexSettings(num_shards=NUM_SHARDS, seed=5))
+    inventory.commits["records"][0] = commit_all(other).commits["records"][0]
+    plans = planned(CONFIG, inventory)
+    assert plans["index_images"].shards == (WHOLE,)
+    assert "index.seed changed from 5 to 0" in plans["index_images"].reason
+
+
+def test_a_stage_that_gave_the_same_bytes_again_makes_nothing_stale():
+    inventory = commit_all(CONFIG)
+    other = dataclasses.replace(load_config(None, ["download.jpeg_quality=94"]), index=CONFIG.index)
+    inventory.commits["images"] = commit_all(other).commits["images"]  # same digests, other settings
+    assert names_to_run(planned(other, inventory)) == []
+
+
+def test_upstream_is_everything_a_stage_hangs_on():
+    assert [each.name for each in upstream_of(stage_named("predict_landmarks"))] == [
+        "index_images",
+        "download_images",
+        "extract_bottlenecks",
+        "train_top_model",
+    ]
+
+
+def test_missing_inputs_are_named_with_their_shards():
+    inventory = commit_all(CONFIG)
+    del inventory.commits["bottlenecks"][1]
+    train = stage_named("train_top_model")
+    assert missing_inputs(train, (WHOLE,), CONFIG, inventory) == ["bottlenecks (shards 1)"]
+    del inventory.commits["landmarks"][WHOLE]
+    assert missing_inputs(train, (WHOLE,), CONFIG, inventory) == ["bottlenecks (shards 1)", "landmarks"]
 
 
 def test_force_only_shard_and_range_choose():

@@ -1,10 +1,11 @@
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from landmark_spark.session import JavaNotFoundError, SessionError, check_master, find_java
+from landmark_spark.session import JavaNotFoundError, SessionError, cause_of, check_master, find_java
 
 
 @pytest.mark.parametrize("master", ["local", "local[2]", "local[*]"])
@@ -44,6 +45,33 @@ def test_no_java_is_an_error_that_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setattr("sys.prefix", str(tmp_path))
     with pytest.raises(JavaNotFoundError, match=r"Java 17 or 21.*openjdk-17-jre-headless.*/8 \(1\)"):
         find_java()
+
+
+def test_the_cause_is_what_lies_below_sparks_layers():
+    python = "Thrown:\nTraceback (most recent call last):\n  File x\n  y\nlandmark_spark.feed.FeedError: why\n\n"
+    assert cause_of(RuntimeError(python + "\tat java.base")) == "landmark_spark.feed.FeedError: why"
+    java = "An error occurred while calling o1.x.\n: a.Aborted: job\n\tat b\nCaused by: c.IOError: disk\n\tat d"
+    assert cause_of(RuntimeError(java)) == "c.IOError: disk"
+    assert cause_of(RuntimeError("An error occurred while calling o1.x.\n: a.Broken: why\n\tat b")) == "a.Broken: why"
+    assert cause_of(ValueError("short")) == "ValueError: short"
+
+
+@pytest.mark.jvm
+def test_a_master_that_is_none_is_one_line(monkeypatch):
+    monkeypatch.delenv("PYSPARK_GATEWAY_PORT", raising=False)
+    script = (
+        "from landmark_spark.settings import SparkSettings\n"
+        "from landmark_spark.session import open_session, SessionError\n"
+        "try:\n    open_session(SparkSettings(master='bogus'), num_shards=1)\n"
+        "except SessionError as error:\n    print(error)\n"
+    )
+    root = Path(__file__).resolve().parent.parent
+    environment = os.environ | {"PYTHONPATH": str(root)}
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, env=environment, timeout=120, check=False
+    )
+    assert done.stdout.startswith("Spark should start on master bogus. Received: ")
+    assert done.stdout.count("\n") == 1
 
 
 @pytest.mark.jvm

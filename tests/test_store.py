@@ -98,6 +98,24 @@ def test_a_broken_commit_is_a_store_error(text):
         Commit.from_json(text)
 
 
+@pytest.mark.parametrize("data", [b"{", b"\xff\xfe\x00", b""])
+def test_a_damaged_commit_counts_as_not_there_and_is_noted(tmp_path, data):
+    store = Store(str(tmp_path))
+    write(store, [rows(0, 1), rows(1, 1, 1)], [0, 1])
+    (tmp_path / "_commits" / "predictions" / "shard=0.json").write_bytes(data)
+    assert list(store.commits(PREDICTIONS)) == [1]
+    (path,) = store.unreadable
+    assert path.endswith("_commits/predictions/shard=0.json")
+
+
+def test_shards_that_are_no_longer_go_with_their_files(tmp_path):
+    store = Store(str(tmp_path))
+    write(store, [rows(0, 1), rows(1, 1, 1)], [0, 1])
+    store.forget_shards(PREDICTIONS, 1)
+    assert list(store.commits(PREDICTIONS)) == [0]
+    assert list(store.present_files(PREDICTIONS)) == [store.commits(PREDICTIONS)[0].files[0].path]
+
+
 def test_a_new_artifact_replaces_the_old_one_and_its_files(tmp_path):
     store = Store(str(tmp_path / "store"))
     for number in (1, 2):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,6 +82,7 @@ def train_top_model(
 
     folder.mkdir(parents=True, exist_ok=True)
     model.save(folder / MODEL_FILE)
+    _remove_dates(folder / MODEL_FILE)
     _write_json(folder / CLASSES_FILE, {"landmark_ids": [int(value) for value in landmark_ids]})
     _write_json(folder / HISTORY_FILE, history)
     _write_json(folder / TRAINING_FILE, vars(plan) | {"keras": keras.__version__, "backend": keras.backend.backend()})
@@ -120,14 +122,13 @@ def _smoothed_cross_entropy(num_classes: int, label_smoothing: float) -> Any:
 def _build(plan: TrainingPlan) -> Any:
     import keras
 
-    return keras.Sequential(
-        [
-            keras.Input((plan.feature_size,)),
-            keras.layers.Dense(plan.hidden_units, activation="relu"),
-            keras.layers.Dropout(plan.dropout, seed=plan.seed),
-            keras.layers.Dense(plan.num_classes, activation="softmax", dtype="float32"),
-        ]
-    )
+    layers = [
+        keras.Input((plan.feature_size,), name="features"),
+        keras.layers.Dense(plan.hidden_units, activation="relu", name="hidden"),
+        keras.layers.Dropout(plan.dropout, seed=plan.seed, name="dropout"),
+        keras.layers.Dense(plan.num_classes, activation="softmax", dtype="float32", name="landmarks"),
+    ]
+    return keras.Sequential(layers, name="top_model")  # named, or Keras numbers them on within a process
 
 
 def load_top_model(folder: Path, *, batch_size: int) -> tuple[Score, npt.NDArray[np.int64]]:
@@ -168,6 +169,17 @@ def best_classes(scores: npt.NDArray[np.float32], top_k: int) -> npt.NDArray[np.
     if top_k < 1:
         raise ValueError(f"top_k should be at least 1. Received: {top_k}")
     return np.argsort(-scores, axis=1, kind="stable")[:, :top_k].astype(np.int32)
+
+
+def _remove_dates(path: Path) -> None:
+    """Write a Keras file again without the time it was saved at: the same weights are then the same bytes."""
+    with zipfile.ZipFile(path) as archive:
+        parts = {name: archive.read(name) for name in sorted(archive.namelist())}
+    metadata = json.loads(parts["metadata.json"])
+    parts["metadata.json"] = json.dumps(metadata | {"date_saved": ""}, sort_keys=True).encode()
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in parts.items():
+            archive.writestr(zipfile.ZipInfo(name), data)  # dated 1980
 
 
 def _write_json(path: Path, values: dict[str, Any]) -> None:

@@ -19,6 +19,7 @@ __all__ = [
     "WeightsNotFound",
     "cache_path",
     "check_weights",
+    "digest_weights",
     "find_weights",
     "resolve_weights",
 ]
@@ -171,20 +172,45 @@ def check_weights(path: Path) -> None:
         )
 
 
+def digest_weights(path: Path) -> str:
+    """Return the SHA-256 of a weights file's arrays by name, whatever else the file holds: equal weights, equal digest.
+
+    Raises WeightsError for a file that cannot be read.
+    """
+    import h5py
+
+    digest = hashlib.sha256()
+
+    def add(name: str, entry: Any) -> None:
+        if isinstance(entry, h5py.Dataset):
+            digest.update(f"{name.rpartition('/')[2]}{entry.shape}{entry.dtype.str}".encode())
+            digest.update(entry[()].tobytes())
+
+    try:
+        with h5py.File(_h5_source(path), "r") as file:
+            file.visititems(add)
+    except (OSError, KeyError, zipfile.BadZipFile) as error:
+        raise WeightsError(f"{path} should be a Keras weights file. Received: {error}") from error
+    return digest.hexdigest()
+
+
+def _h5_source(path: Path) -> Any:
+    if path.suffix != ".keras":
+        return path
+    with zipfile.ZipFile(path) as archive:
+        return io.BytesIO(archive.read("model.weights.h5"))
+
+
 def _shapes(path: Path) -> list[tuple[int, ...]]:
     """Return the shapes of all numeric arrays of a Keras file."""
     import h5py
 
-    source: Any = path
-    if path.suffix == ".keras":
-        with zipfile.ZipFile(path) as archive:
-            source = io.BytesIO(archive.read("model.weights.h5"))
     shapes: list[tuple[int, ...]] = []
 
     def note(_: str, entry: Any) -> None:
         if isinstance(entry, h5py.Dataset):
             shapes.append(tuple(entry.shape))
 
-    with h5py.File(source, "r") as file:
+    with h5py.File(_h5_source(path), "r") as file:
         file.visititems(note)
     return shapes

@@ -6,7 +6,6 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +13,8 @@ import pandas as pd
 
 from landmark_spark.core.backbone import Extract, load_backbone
 from landmark_spark.core.images import decode_jpegs
-from landmark_spark.core.weights import resolve_weights
+from landmark_spark.core.weights import digest_weights, resolve_weights
+from landmark_spark.core.weights import find_weights as found_weights
 from landmark_spark.gpu import claim_device
 from landmark_spark.schemas import BOTTLENECKS
 from landmark_spark.settings import BackboneSettings, Config
@@ -28,11 +28,10 @@ __all__ = ["extract_bottlenecks", "find_weights", "weights_digest"]
 
 
 def weights_digest(config: Config) -> dict[str, str]:
-    """Return what a weights file of the user's own holds; ``imagenet`` and ``random`` say it by their name."""
-    if config.backbone.weights in ("imagenet", "random"):
-        return {}
-    path = resolve_weights(config.backbone.weights)
-    return {"weights": hashlib.sha256(Path(str(path)).read_bytes()).hexdigest()}
+    """Return the digest of the weights that would be used; nothing for random ones, or where there are none yet."""
+    named = config.backbone.weights
+    path = found_weights() if named == "imagenet" else resolve_weights(named)
+    return {} if path is None else {"weights": digest_weights(path)}
 
 
 def find_weights(config: Config) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
@@ -19,7 +20,7 @@ from landmark_spark.store import gather
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
-__all__ = ["csv_digests", "index_images"]
+__all__ = ["check_headers", "csv_digests", "file_digest", "index_images"]
 
 _SPLITS = ("test", "train", "non_landmark")  # an id in two files counts for the first of these
 _PARSED = (
@@ -58,13 +59,17 @@ def index_images(context: Context) -> tuple[DataFrame, DataFrame, DataFrame]:
     from pyspark.sql import functions as F
 
     config = context.config
-    _check_headers(config)
+    check_headers(config)
     parsed = _parse(context).persist()
     valid = parsed.where("reason = ''")
     order = Window.partitionBy("id").orderBy(_priority(F.col("split")), "line_number")
     numbered = valid.withColumn("occurrence", F.row_number().over(order)).persist()
     unique = numbered.where("occurrence = 1")
     train = unique.where("split = 'train'")
+    if train.isEmpty():
+        counts = parsed.where("split = 'train'").groupBy("reason").count().orderBy("reason").collect()
+        refused = ", ".join(f"{row['count']} {row['reason']}" for row in counts) or "no rows"
+        raise ConfigError(f"inputs.train_csv should have at least one valid row. Received: {refused}")
     landmarks = _number_landmarks(context, train)
     within = Window.partitionBy("landmark_id").orderBy("rank_fraction", "id")
     ranks = train.select("id", (F.row_number().over(within) - 1).alias("reference_rank"))
@@ -130,11 +135,17 @@ def _allow_relative(config: Config) -> bool:
     return bool(config.base_url or config.serve_folder)
 
 
-def _check_headers(config: Config) -> None:
-    """Read the first line of each file here, so that a wrong file is a clear error and not a failed task."""
+def check_headers(config: Config) -> None:
+    """Read the first line of each file: raises HeaderError, and ConfigError for one that cannot be read."""
     for split, path in _sources(config):
-        with fsspec.open(path, "rb", compression="infer") as file:
-            parse_rows([file.readline()], source=path, with_landmark=split == "train", allow_relative=True)
+        try:
+            with fsspec.open(path, "rb", compression="infer") as file:
+                first = file.readline()
+        except (OSError, EOFError, zlib.error) as error:
+            raise ConfigError(
+                f"inputs.{split}_csv should be a readable csv file. Received: {path} ({error})"
+            ) from error
+        parse_rows([first], source=path, with_landmark=split == "train", allow_relative=True)
 
 
 def _parse(context: Context) -> DataFrame:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,14 +15,15 @@ import numpy as np
 from landmark_spark.commits import Commit, FileEntry
 from landmark_spark.core.images import decode_jpeg
 from landmark_spark.core.metrics import precision_at_ranks
-from landmark_spark.core.submission import parse_solution
+from landmark_spark.core.records import shard_of
+from landmark_spark.core.submission import FormatError, parse_solution
 from landmark_spark.core.verification import match_pair
 from landmark_spark.report.data import Example, InlierSample, ReportData, ScoreSample
 from landmark_spark.report.evidence import Judged, choose_examples, evaluate_modes, predictions_of, verdict_of
 from landmark_spark.report.page import write_report as write_page
 from landmark_spark.report.pictures import draw_matches
 from landmark_spark.schemas import METRICS, REPORT
-from landmark_spark.settings import Config
+from landmark_spark.settings import Config, ConfigError
 from landmark_spark.stages.context import Context
 from landmark_spark.stages.index_images import file_digest
 from landmark_spark.stages.verify_landmarks import features_of, verification_settings
@@ -30,7 +32,7 @@ from landmark_spark.stages.write_submission import best_predictions
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-__all__ = ["solution_digest", "write_report"]
+__all__ = ["read_solution", "solution_digest", "write_report"]
 
 Files = tuple[FileEntry, ...]
 
@@ -55,7 +57,7 @@ def write_report(  # noqa: PLR0913, PLR0917 - the report reads everything
     """Measure every submission mode where a solution is given, and draw the report."""
     config = context.config
     judged = _judge(best_predictions(predictions, verifications))
-    solution = _read_solution(config.inputs.solution_csv)
+    solution = read_solution(config)
     downloads = _counts(images, "status")
     refused = _counts(rejects, "reason")
     full = config.submission.full_inliers
@@ -115,11 +117,22 @@ def _judge(best: DataFrame) -> list[Judged]:
     ]
 
 
-def _read_solution(path: str) -> dict[str, frozenset[int]]:
+def read_solution(config: Config) -> dict[str, frozenset[int]]:
+    """Return the true answers; empty where no solution is given.
+
+    Raises ConfigError for a file that cannot be read or has no image with a landmark: nothing can be measured by it.
+    """
+    path = config.inputs.solution_csv
     if not path:
         return {}
-    with fsspec.open(path, "rb", compression="infer") as file:
-        return parse_solution(file, source=path)
+    try:
+        with fsspec.open(path, "rb", compression="infer") as file:
+            solution = parse_solution(file, source=path)
+    except (OSError, EOFError, zlib.error, FormatError) as error:
+        raise ConfigError(f"inputs.solution_csv should be a solution. Received: {error}") from error
+    if not any(solution.values()):
+        raise ConfigError(f"inputs.solution_csv should have an image that shows a landmark. Received: {path}")
+    return solution
 
 
 def _counts(frame: DataFrame, column: str) -> dict[str, int]:
@@ -155,9 +168,9 @@ def _examples(
     config = context.config
     chosen = choose_examples(judged, solution, min_inliers=config.verify.min_inliers, count=config.report.num_examples)
     ids = {name for kind in chosen.values() for each in kind for name in (each.id, each.best_reference_id)}
-    wanted = [name for name in ids if name is not None]
-    pictures = {row.id: row.large_image for row in images.where(_is_in(wanted)).select("id", "large_image").collect()}
-    features = {row.id: features_of(row) for row in local_features.where(_is_in(wanted)).collect()}
+    chosen_rows = _is_in([name for name in ids if name is not None], config.index.num_shards)
+    pictures = {row.id: row.large_image for row in images.where(chosen_rows).select("id", "large_image").collect()}
+    features = {row.id: features_of(row) for row in local_features.where(chosen_rows).collect()}
     settings = verification_settings(config.verify)
     examples = []
     for kind, group in chosen.items():
@@ -181,7 +194,9 @@ def _examples(
     return examples
 
 
-def _is_in(ids: Sequence[str]) -> Any:
+def _is_in(ids: Sequence[str], num_shards: int) -> Any:
+    """Return the condition that a row is one of a few: of their shards alone, so that no other file is read."""
     from pyspark.sql import functions as F
 
-    return F.col("id").isin(list(ids))
+    shards = sorted({shard_of(image_id, num_shards) for image_id in ids})
+    return F.col("shard").isin(shards) & F.col("id").isin(list(ids))

@@ -83,6 +83,12 @@ def test_the_same_seed_gives_the_same_scores(folder, tmp_path):
     np.testing.assert_allclose(one, two, atol=1e-6)
 
 
+def test_the_same_training_gives_the_same_bytes(folder, tmp_path):
+    train_top_model(PLAN, TrainingData(dataset(48, 0), dataset(12, 1)), landmark_ids=LANDMARKS, folder=tmp_path)
+    for name in ("model.keras", "classes.json", "history.json", "training.json"):
+        assert (tmp_path / name).read_bytes() == (folder / name).read_bytes(), name
+
+
 def test_the_kept_model_is_the_one_trained_on_everything(tmp_path):
     data = TrainingData(dataset(48, 0), dataset(12, 1), everything=dataset(48, 9))
     train_top_model(PLAN, data, landmark_ids=LANDMARKS, folder=tmp_path / "a")
