@@ -19,6 +19,7 @@ __all__ = [
     "WeightsNotFound",
     "cache_path",
     "check_weights",
+    "IMAGENET_DIGEST",
     "digest_weights",
     "find_weights",
     "resolve_weights",
@@ -29,6 +30,9 @@ FILE_NAME = "vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5"
 
 _CHANNELS = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))  # of each block's convolutions, and how many
 _WIDTHS = [width for width, count in _CHANNELS for _ in range(count)]
+IMAGENET_DIGEST = "4bba0d667b1e4a97a924ebb0d5d7a7cab0d6613b878cbf4b5491473c114f6d63"
+"""What ``digest_weights`` returns for Keras' ImageNet weights of VGG16 without top."""
+
 CONVOLUTIONS = {
     f"block{block}_conv{place}": shape
     for (block, place), shape in zip(
@@ -173,24 +177,28 @@ def check_weights(path: Path) -> None:
 
 
 def digest_weights(path: Path) -> str:
-    """Return the SHA-256 of a weights file's arrays by name, whatever else the file holds: equal weights, equal digest.
+    """Return the SHA-256 of a weights file's arrays, layer by layer, kernel before bias: equal weights, equal digest.
 
     Raises WeightsError for a file that cannot be read.
     """
     import h5py
 
-    digest = hashlib.sha256()
+    arrays: dict[tuple[str, int], bytes] = {}
 
-    def add(name: str, entry: Any) -> None:
+    def note(name: str, entry: Any) -> None:
         if isinstance(entry, h5py.Dataset):
-            digest.update(f"{name.rpartition('/')[2]}{entry.shape}{entry.dtype.str}".encode())
-            digest.update(entry[()].tobytes())
+            arrays[name.rpartition("/")[0], -entry.ndim] = (
+                f"{entry.shape}{entry.dtype.str}".encode() + entry[()].tobytes()
+            )
 
     try:
         with h5py.File(_h5_source(path), "r") as file:
-            file.visititems(add)
+            file.visititems(note)
     except (OSError, KeyError, zipfile.BadZipFile) as error:
         raise WeightsError(f"{path} should be a Keras weights file. Received: {error}") from error
+    digest = hashlib.sha256()
+    for key in sorted(arrays):
+        digest.update(arrays[key])
     return digest.hexdigest()
 
 

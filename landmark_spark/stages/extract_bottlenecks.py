@@ -13,7 +13,7 @@ import pandas as pd
 
 from landmark_spark.core.backbone import Extract, load_backbone
 from landmark_spark.core.images import decode_jpegs
-from landmark_spark.core.weights import digest_weights, resolve_weights
+from landmark_spark.core.weights import IMAGENET_DIGEST, digest_weights, resolve_weights
 from landmark_spark.core.weights import find_weights as found_weights
 from landmark_spark.gpu import claim_device
 from landmark_spark.schemas import BOTTLENECKS
@@ -28,8 +28,13 @@ __all__ = ["extract_bottlenecks", "find_weights", "weights_digest"]
 
 
 def weights_digest(config: Config) -> dict[str, str]:
-    """Return the digest of the weights that would be used; nothing for random ones, or where there are none yet."""
+    """Return the digest of the weights that would be used; nothing for random ones.
+
+    Where this machine has no ImageNet weights (yet) it is that of Keras' own: what was made with them stays current.
+    """
     named = config.backbone.weights
+    if named == "imagenet" and found_weights() is None:
+        return {"weights": IMAGENET_DIGEST}
     path = found_weights() if named == "imagenet" else resolve_weights(named)
     return {} if path is None else {"weights": digest_weights(path)}
 

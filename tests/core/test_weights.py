@@ -14,9 +14,11 @@ from landmark_spark.core.onnx_weights import convolutions_from_onnx, save_notop_
 from landmark_spark.core.weights import (
     CONVOLUTIONS,
     FILE_NAME,
+    IMAGENET_DIGEST,
     WeightsError,
     WeightsNotFound,
     check_weights,
+    digest_weights,
     find_weights,
     resolve_weights,
 )
@@ -287,3 +289,23 @@ def test_the_fetched_copy_equals_the_shared_file_array_by_array():
             for kind in ("W", "b"):
                 name = f"{layer}/{layer}_{kind}_1:0"
                 np.testing.assert_array_equal(fetched[name][()], shared[name][()])
+
+
+@pytest.mark.skipif(not SHARED.is_file(), reason="no shared/weights beside the project")
+def test_the_digest_of_keras_weights_is_the_one_that_stands_for_them():
+    assert digest_weights(SHARED) == IMAGENET_DIGEST
+
+
+def test_equal_arrays_have_equal_digests_whatever_their_names_and_other_values_have_others(tmp_path):
+    random = np.random.default_rng(0)
+    kernel, bias = random.normal(size=(3, 3, 2, 4)).astype("f4"), random.normal(size=4).astype("f4")
+    for name, names, values in (
+        ("one", ("W_1:0", "b_1:0"), (kernel, bias)),
+        ("two", ("kernel:0", "bias:0"), (kernel, bias)),
+        ("other", ("kernel:0", "bias:0"), (kernel, bias + 1)),
+    ):
+        with h5py.File(tmp_path / f"{name}.h5", "w") as file:
+            for key, value in zip(names, values, strict=True):
+                file[f"block1_conv1/{key}"] = value
+    one, two, other = (digest_weights(tmp_path / f"{name}.h5") for name in ("one", "two", "other"))
+    assert one == two != other
