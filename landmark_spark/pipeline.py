@@ -89,9 +89,10 @@ class Stage:
 
     inputs: tables read shard by shard, or ``whole(...)``. settings: its section of the configuration. also: what else
     its result depends on, such as the contents of a csv file. version: raised when the same settings give another
-    result. keeps_rows: every shard has as many rows as the same shard of the first input. fetches: it goes out to the
-    URLs, so that a served folder must be up. preflight: raises where something it needs is not there; called before
-    the first stage of a run, so that hours of downloads do not end in a missing file.
+    result. accelerator: it is what a GPU is for. keeps_rows: every shard has as many rows as the same shard of the
+    first input. fetches: it goes out to the URLs, so that a served folder must be up. preflight: raises where something
+    it needs is not there; called before the first stage of a run, so that hours of downloads do not end in a missing
+    file.
     """
 
     function: Callable[..., Any]
@@ -179,7 +180,6 @@ STAGES = (
         inputs=(IMAGES, whole(PREDICTIONS)),
         outputs=(LOCAL_FEATURES,),
         settings=LocalFeatureSettings,
-        accelerator=True,
     ),
     Stage(
         verify_landmarks,
@@ -289,11 +289,12 @@ def _schema_text(output: Output) -> str:
 
 def describe() -> str:
     """Return the stages and the tables as Markdown: the README's."""
-    lines = ["| stage | reads | writes | what it does |", "|---|---|---|---|"]
+    lines = ["| stage | reads | writes | GPU | what it does |", "|---|---|---|---|---|"]
     for stage in STAGES:
+        gpu = "yes" if stage.accelerator else ""
         reads = ", ".join(f"`{each.output.name}`" for each in stage.reads) or "the csv files"
         writes = ", ".join(f"`{each.path if isinstance(each, Artifact) else each.name}`" for each in stage.outputs)
-        lines.append(f"| `{stage.name}` | {reads} | {writes} | {stage.summary} |")
+        lines.append(f"| `{stage.name}` | {reads} | {writes} | {gpu} | {stage.summary} |")
     return "\n".join(lines)
 
 

@@ -119,8 +119,21 @@ def decide(
     """Decide which shards of one stage must be made, and say why in one line."""
     shards = [each for each in range(config.index.num_shards) if choice.takes(each)] if stage.sharded else [WHOLE]
     reasons: dict[int, str] = {}
+    settings = {} if choice.force else settings_of(stage, config)
     for shard in shards:
-        reason = "forced" if choice.force else _why(stage, shard, config, inventory, expected[stage.name], will_change)
+        reason = (
+            "forced"
+            if choice.force
+            else _why(
+                stage,
+                shard,
+                config,
+                inventory,
+                expected=expected[stage.name],
+                settings=settings,
+                will_change=will_change,
+            )
+        )
         if reason:
             reasons[shard] = reason
     if not reasons:
@@ -135,12 +148,14 @@ def _listed(shards: Mapping[int, str]) -> str:
     return ", ".join(shown) + (f" and {len(shards) - 8} more" if len(shards) > 8 else "")
 
 
-def _why(
+def _why(  # noqa: PLR0913 - all that a decision rests on
     stage: Stage,
     shard: int,
     config: Config,
     inventory: Inventory,
+    *,
     expected: str,
+    settings: Mapping[str, object],
     will_change: Mapping[str, set[int]],
 ) -> str:
     for output in stage.outputs:
@@ -158,7 +173,7 @@ def _why(
         for each in _shards_of(output, shard, config):
             stamp = inventory.commits[output.name][each].stamp
             if stamp.fingerprint != expected:
-                return _difference(stage, config, stamp)
+                return _difference(settings, stamp)
             moved = [name for name, digest in current.items() if stamp.inputs.get(name) != digest]
             if moved:
                 return f"{moved[0]} changed"
@@ -176,9 +191,8 @@ def _changes(each: Input, shard: int, will_change: Mapping[str, set[int]]) -> bo
     return bool(changing) if each.whole or WHOLE in changing else shard in changing
 
 
-def _difference(stage: Stage, config: Config, stamp: Stamp) -> str:
+def _difference(now: Mapping[str, object], stamp: Stamp) -> str:
     """Name the setting that changed since the commit."""
-    now = settings_of(stage, config)
     for key in sorted(set(now) | set(stamp.settings)):
         if now.get(key) != stamp.settings.get(key):
             return f"{key} changed from {_shown(stamp.settings.get(key))} to {_shown(now.get(key))}"

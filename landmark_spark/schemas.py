@@ -92,7 +92,7 @@ RECORDS = Table(
             _CLASS_INDEX,
             _REFERENCE_RANK,
             _HOLDOUT,
-            _column("line_number", pa.int64(), "1-based line of the csv file"),
+            _column("line_number", pa.int64(), "1-based line of test.csv, for its order; 0 for other splits"),
         ]
     ),
     order=("split", "id"),

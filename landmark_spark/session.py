@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["JavaNotFoundError", "SessionError", "cause_of", "check_master", "find_java", "open_session"]
 
 _JAVA_VERSIONS = (17, 21)  # what Spark 4.0 runs on
-_ERROR_LINE = re.compile(r"([A-Za-z_]\w*\.)*[A-Z]\w*(: |$)")  # "module.SomeError: why"
+_ERROR_LINE = re.compile(r"(([A-Za-z_]\w*\.)+\w+|[A-Z]\w*)(: |$)")  # "SomeError: why", "module.error: why"
 _SYSTEM_JAVAS = Path("/usr/lib/jvm")
 _ONE_FILE_A_PARTITION = str(2**40)  # bytes: a file counts as full, so that no partition takes two nor splits one
 
@@ -129,14 +129,14 @@ def _java_version(home: Path) -> int | None:
 
 
 def cause_of(error: Exception) -> str:
-    """Return in one line what lies below Spark's layers: of a Python traceback its last line, of Java's the cause."""
+    """Return in one line what lies below Spark's layers: of a Python traceback the error, of Java's the cause."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     if not lines:
         return type(error).__name__
     traces = [index for index, line in enumerate(lines) if line.startswith("Traceback (most recent call last)")]
     if traces:
-        named = [line for line in lines[traces[-1] + 1 :] if _ERROR_LINE.match(line)]
-        return named[0] if named else lines[-1]
+        below = [line for line in lines[traces[-1] + 1 :] if not line.startswith("at ")]
+        return next((line for line in below if _ERROR_LINE.match(line)), below[-1] if below else lines[0])
     causes = [line.removeprefix("Caused by:").strip() for line in lines if line.startswith("Caused by:")]
     if causes:
         return causes[-1]

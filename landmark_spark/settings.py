@@ -61,7 +61,7 @@ class ToySettings:
     num_landmarks: int = _setting(12, "facades to draw", minimum=2)
     photos_per_landmark: int = _setting(12, "training photos of each facade", minimum=2)
     num_test: int = _setting(120, "test photos", minimum=1)
-    landmark_fraction: float = _setting(0.5, "share of test photos that show a landmark", minimum=0.0, maximum=1.0)
+    landmark_fraction: float = _setting(0.5, "share of test photos that show a landmark", above=0.0, maximum=1.0)
     seed: int = _setting(7, "of the whole world", minimum=0)
 
 
@@ -81,7 +81,7 @@ class IndexSettings:
 class DownloadSettings:
     """Stage download_images."""
 
-    SPEED: ClassVar[frozenset[str]] = frozenset({"num_threads", "connect_timeout"})
+    SPEED: ClassVar[frozenset[str]] = frozenset({"num_threads"})
 
     image_size: int = _setting(128, "side of the square picture, pixels; 128 as the challenge entry had it", minimum=32)
     resize_mode: Literal["stretch", "crop", "pad"] = _setting(

@@ -143,7 +143,10 @@ class Store:
         return commit
 
     def write_bytes(self, relative: str, data: bytes) -> FileEntry:
-        """Write a file so that a reader sees the old one or the new one, whole."""
+        """Write a file so that a reader sees the old one or the new one, whole.
+
+        On a file system whose rename does not replace (hdfs) there is an instant between the two without the file.
+        """
         path = self.path(relative)
         self.file_system.makedirs(path.rpartition("/")[0], exist_ok=True)
         if self._is_local:

@@ -53,6 +53,8 @@ def test_the_cause_is_what_lies_below_sparks_layers():
     java = "An error occurred while calling o1.x.\n: a.Aborted: job\n\tat b\nCaused by: c.IOError: disk\n\tat d"
     assert cause_of(RuntimeError(java)) == "c.IOError: disk"
     assert cause_of(RuntimeError("An error occurred while calling o1.x.\n: a.Broken: why\n\tat b")) == "a.Broken: why"
+    native = "Traceback (most recent call last):\n  File x\n    y\ncv2.error: (-215) empty\n\n\tat x.y(Z.scala:1)"
+    assert cause_of(RuntimeError(native)) == "cv2.error: (-215) empty"
     assert cause_of(ValueError("short")) == "ValueError: short"
 
 

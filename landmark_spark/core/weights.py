@@ -6,6 +6,7 @@ import hashlib
 import io
 import os
 import pwd
+import re
 import tempfile
 import zipfile
 from collections.abc import Iterator
@@ -183,13 +184,13 @@ def digest_weights(path: Path) -> str:
     """
     import h5py
 
-    arrays: dict[tuple[str, int], bytes] = {}
+    arrays: list[tuple[tuple[Any, ...], bytes]] = []
 
     def note(name: str, entry: Any) -> None:
         if isinstance(entry, h5py.Dataset):
-            arrays[name.rpartition("/")[0], -entry.ndim] = (
-                f"{entry.shape}{entry.dtype.str}".encode() + entry[()].tobytes()
-            )
+            layer, _, array = name.rpartition("/")
+            place = (_natural(layer), -entry.ndim, array)
+            arrays.append((place, f"{entry.shape}{entry.dtype.str}".encode() + entry[()].tobytes()))
 
     try:
         with h5py.File(_h5_source(path), "r") as file:
@@ -197,9 +198,14 @@ def digest_weights(path: Path) -> str:
     except (OSError, KeyError, zipfile.BadZipFile) as error:
         raise WeightsError(f"{path} should be a Keras weights file. Received: {error}") from error
     digest = hashlib.sha256()
-    for key in sorted(arrays):
-        digest.update(arrays[key])
+    for _, data in sorted(arrays):
+        digest.update(data)
     return digest.hexdigest()
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    """Return a sorting key by which conv2d_2 comes before conv2d_10, as the layers do."""
+    return [(int(part or 0), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
 
 
 def _h5_source(path: Path) -> Any:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -29,8 +31,15 @@ _SCHEMA = IMAGES.schema.append(pa.field("shard", pa.int32(), nullable=False))
 
 
 def address_of(config: Config) -> dict[str, str]:
-    """Return what the relative URLs count from. A served folder counts by its path: its port is new in each run."""
-    return {"base_url": config.base_url, "serve_folder": config.serve_folder if not config.base_url else ""}
+    """Return what the relative URLs count from, and which pictures lie there where that is known.
+
+    A served folder counts by its path, since its port is new in each run; a toy world also by what it was drawn from.
+    """
+    found = {"base_url": config.base_url, "serve_folder": config.serve_folder}
+    world = Path(config.serve_folder) / "world.json"
+    if config.serve_folder and world.is_file():
+        found["world"] = hashlib.sha256(world.read_bytes()).hexdigest()
+    return found
 
 
 def download_images(context: Context, records: DataFrame) -> DataFrame:

@@ -13,7 +13,7 @@ import pandas as pd
 
 from landmark_spark.core.backbone import Extract, load_backbone
 from landmark_spark.core.images import decode_jpegs
-from landmark_spark.core.weights import IMAGENET_DIGEST, digest_weights, resolve_weights
+from landmark_spark.core.weights import IMAGENET_DIGEST, WeightsError, WeightsNotFound, digest_weights, resolve_weights
 from landmark_spark.core.weights import find_weights as found_weights
 from landmark_spark.gpu import claim_device
 from landmark_spark.schemas import BOTTLENECKS
@@ -33,10 +33,13 @@ def weights_digest(config: Config) -> dict[str, str]:
     Where this machine has no ImageNet weights (yet) it is that of Keras' own: what was made with them stays current.
     """
     named = config.backbone.weights
-    if named == "imagenet" and found_weights() is None:
-        return {"weights": IMAGENET_DIGEST}
-    path = found_weights() if named == "imagenet" else resolve_weights(named)
-    return {} if path is None else {"weights": digest_weights(path)}
+    try:
+        if named == "imagenet" and found_weights() is None:
+            return {"weights": IMAGENET_DIGEST}
+        path = found_weights() if named == "imagenet" else resolve_weights(named)
+        return {} if path is None else {"weights": digest_weights(path)}
+    except (WeightsError, WeightsNotFound):  # an error of the run that needs them: find_weights
+        return {"weights": "missing"}
 
 
 def find_weights(config: Config) -> None:
@@ -71,7 +74,8 @@ def _ship(store: Store, settings: BackboneSettings) -> str:
         return ""
     data = path.read_bytes()
     relative = f"_weights/{hashlib.sha256(data).hexdigest()}{path.suffix}"
-    if not store.file_system.exists(store.path(relative)):
+    shipped = store.path(relative)
+    if not store.file_system.exists(shipped) or store.file_system.size(shipped) != len(data):
         store.write_bytes(relative, data)
     return relative
 

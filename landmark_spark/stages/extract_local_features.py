@@ -1,4 +1,4 @@
-"""Stage: images, predictions -> local_features, on GPU executors where the kind of feature uses one."""
+"""Stage: images, predictions -> local_features."""
 
 from __future__ import annotations
 

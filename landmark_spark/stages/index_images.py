@@ -76,6 +76,7 @@ def index_images(context: Context) -> tuple[DataFrame, DataFrame, DataFrame]:
     records = (
         unique.join(landmarks.select("landmark_id", "class_index"), on="landmark_id", how="left")
         .join(ranks, on="id", how="left")
+        .withColumn("line_number", F.when(F.col("split") == "test", F.col("line_number")).otherwise(F.lit(0)))
         .withColumn("class_index", F.coalesce("class_index", F.lit(NO_CLASS)))
         .withColumn("reference_rank", F.coalesce("reference_rank", F.lit(NO_CLASS)))
         .withColumn("shard", (F.crc32(F.encode("id", "UTF-8")) % config.index.num_shards).cast("int"))

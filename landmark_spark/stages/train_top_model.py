@@ -37,7 +37,7 @@ def train_top_model(context: Context, bottlenecks: DataFrame, landmarks: DataFra
     landmark_ids = store.read_arrow(LANDMARKS, ["class_index", "landmark_id"]).sort_by("class_index")
     task = _Training(
         settings=context.config.train,
-        urls=tuple(store.url_of(name) for name in store.files(BOTTLENECKS)),
+        urls=tuple(store.url_of(name) for name in store.files(BOTTLENECKS, range(context.config.index.num_shards))),
         landmark_ids=tuple(landmark_ids.column("landmark_id").to_pylist()),
         store_url=store.url,
     )

@@ -297,15 +297,19 @@ def test_the_digest_of_keras_weights_is_the_one_that_stands_for_them():
 
 
 def test_equal_arrays_have_equal_digests_whatever_their_names_and_other_values_have_others(tmp_path):
-    random = np.random.default_rng(0)
-    kernel, bias = random.normal(size=(3, 3, 2, 4)).astype("f4"), random.normal(size=4).astype("f4")
-    for name, names, values in (
-        ("one", ("W_1:0", "b_1:0"), (kernel, bias)),
-        ("two", ("kernel:0", "bias:0"), (kernel, bias)),
-        ("other", ("kernel:0", "bias:0"), (kernel, bias + 1)),
-    ):
+    layers = [(np.full((3, 3, 2, 4), number, "f4"), np.full(4, -number, "f4")) for number in range(13)]
+    legacy = [f"block{1 + number // 3}_conv{1 + number % 3}" for number in range(13)]
+    keras3 = ["layers/conv2d/vars"] + [f"layers/conv2d_{number}/vars" for number in range(1, 13)]  # 10 after 2
+    other = [*layers[:-1], (layers[-1][0], layers[-1][1] + 1)]
+    files = {
+        "legacy": (legacy, ("W_1:0", "b_1:0"), layers),
+        "keras3": (keras3, ("0", "1"), layers),
+        "other": (legacy, ("kernel:0", "bias:0"), other),
+    }
+    for name, (groups, keys, values) in files.items():
         with h5py.File(tmp_path / f"{name}.h5", "w") as file:
-            for key, value in zip(names, values, strict=True):
-                file[f"block1_conv1/{key}"] = value
-    one, two, other = (digest_weights(tmp_path / f"{name}.h5") for name in ("one", "two", "other"))
-    assert one == two != other
+            for group, arrays in zip(groups, values, strict=True):
+                for key, array in zip(keys, arrays, strict=True):
+                    file[f"{group}/{key}"] = array
+    one, two, three = (digest_weights(tmp_path / f"{name}.h5") for name in files)
+    assert one == two != three
