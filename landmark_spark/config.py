@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import operator
 import types
 import typing
 from pathlib import Path
@@ -14,6 +15,13 @@ import yaml
 from landmark_spark.settings import Config, ConfigError
 
 __all__ = ["load_config"]
+
+_LIMITS = (
+    ("minimum", "at least", operator.ge),
+    ("maximum", "at most", operator.le),
+    ("above", "above", operator.gt),
+    ("below", "below", operator.lt),
+)
 
 
 def load_config(path: str | Path | None = None, overrides: typing.Sequence[str] = ()) -> Config:
@@ -76,13 +84,11 @@ def _apply_override(values: dict[str, Any], override: str) -> None:
         value = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise ConfigError(f"--set {key}: the value should be plain YAML. Received: {text!r}") from error
-    target = values
-    for name in names[:-1]:
-        target = target.setdefault(name, {}) if target.get(name) is not None else target
-        if target is values:
-            target = values[name] = {}
-        if not isinstance(target, dict):
-            raise ConfigError(f"--set {key}: {name} is no section. Received: {override!r}")
+    if len(names) == 2 and values.get(names[0]) is None:
+        values[names[0]] = {}
+    target = values[names[0]] if len(names) == 2 else values
+    if not isinstance(target, dict):
+        raise ConfigError(f"--set {key}: {names[0]} is no section. Received: {override!r}")
     kind: type = _sections().get(names[0], Config) if len(names) == 2 else Config
     known: dict[str, Any] = {each.name: each.metadata for each in dataclasses.fields(kind)}
     if typing.get_type_hints(kind).get(names[-1]) is str:
@@ -138,13 +144,6 @@ def _number(text: str) -> Any:
 
 
 def _check_limits(name: str, value: Any, limits: types.MappingProxyType[Any, Any]) -> None:
-    holds = {
-        "at least": "minimum" not in limits or value >= limits["minimum"],
-        "at most": "maximum" not in limits or value <= limits["maximum"],
-        "above": "above" not in limits or value > limits["above"],
-        "below": "below" not in limits or value < limits["below"],
-    }
-    keys = {"at least": "minimum", "at most": "maximum", "above": "above", "below": "below"}
-    for words, is_met in holds.items():
-        if not is_met:  # a NaN meets nothing
-            raise ConfigError(f"{name} should be {words} {limits[keys[words]]}. Received: {value}")
+    for key, words, holds in _LIMITS:
+        if key in limits and not holds(value, limits[key]):  # a NaN holds nowhere
+            raise ConfigError(f"{name} should be {words} {limits[key]}. Received: {value}")

@@ -51,13 +51,14 @@ from landmark_spark.stages.write_submission import write_submission
 
 __all__ = [
     "STAGES",
+    "Expectation",
     "Input",
     "Output",
     "Stage",
     "check_graph",
     "describe",
     "describe_tables",
-    "fingerprints",
+    "expectations",
     "settings_of",
     "stage_named",
     "upstream_of",
@@ -250,22 +251,33 @@ def _section_name(settings: type) -> str:
     return next(name for name, kind in hints.items() if kind is settings)
 
 
-def fingerprints(config: Config, stages: tuple[Stage, ...] = STAGES) -> dict[str, str]:
-    """Return, by stage name, the hash of what decides its result besides the contents it reads.
+@dataclass(frozen=True)
+class Expectation:
+    """What the commits of a stage should say under a configuration: its settings, and its fingerprint.
 
-    That is its version, its settings and its output schemas. The contents are compared by their digests: a stage
-    upstream that ran anew and gave the same bytes makes nothing stale.
+    The fingerprint is the hash of what decides the stage's result besides the contents it reads: version, settings and
+    output schemas. The contents are compared by their digests: a stage upstream that ran anew and gave the same bytes
+    makes nothing stale.
     """
+
+    settings: Mapping[str, Any]
+    fingerprint: str
+
+
+def expectations(config: Config, stages: tuple[Stage, ...] = STAGES) -> dict[str, Expectation]:
+    """Return what to expect of each stage, by name. Reads every csv and weights file: once a run is enough."""
     found = {}
     for stage in stages:
+        settings = settings_of(stage, config)
         parts = {
             "stage": stage.name,
             "version": stage.version,
-            "settings": settings_of(stage, config),
+            "settings": settings,
             "outputs": [_schema_text(each) for each in stage.outputs],
             "num_shards": config.index.num_shards,
         }
-        found[stage.name] = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+        fingerprint = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+        found[stage.name] = Expectation(settings, fingerprint)
     return found
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from landmark_spark.commits import WHOLE, Commit, Stamp, digest_of
-from landmark_spark.pipeline import STAGES, Input, Output, Stage, fingerprints, settings_of, stage_named
+from landmark_spark.pipeline import STAGES, Expectation, Input, Output, Stage, stage_named
 from landmark_spark.settings import Config
 
 __all__ = [
@@ -55,7 +55,6 @@ class PlannedStage:
     stage: Stage
     shards: tuple[int, ...]
     reason: str
-    is_chosen: bool = True
 
 
 def choose(
@@ -91,16 +90,17 @@ def _shard_choice(text: str | None) -> tuple[int, int] | None:
     return part, count
 
 
-def plan_stages(config: Config, choice: Choice, inventory: Inventory) -> list[PlannedStage]:
+def plan_stages(
+    config: Config, choice: Choice, inventory: Inventory, expected: Mapping[str, Expectation]
+) -> list[PlannedStage]:
     """Say, for every stage in order, what a run would do now, supposing that what runs changes what it makes."""
-    expected = fingerprints(config)
     will_change: dict[str, set[int]] = {}
     plans = []
     for stage in STAGES:
         if stage in choice.stages:
-            plan = decide(stage, config, choice, inventory, expected=expected, will_change=will_change)
+            plan = decide(stage, config, choice, inventory, expected=expected[stage.name], will_change=will_change)
         else:
-            plan = PlannedStage(stage, (), "not chosen", is_chosen=False)
+            plan = PlannedStage(stage, (), "not chosen")
         for output in stage.outputs if plan.shards else ():
             will_change[output.name] = set(plan.shards)
         plans.append(plan)
@@ -113,27 +113,16 @@ def decide(
     choice: Choice,
     inventory: Inventory,
     *,
-    expected: Mapping[str, str],
+    expected: Expectation,
     will_change: Mapping[str, set[int]],
 ) -> PlannedStage:
     """Decide which shards of one stage must be made, and say why in one line."""
     shards = [each for each in range(config.index.num_shards) if choice.takes(each)] if stage.sharded else [WHOLE]
+    if choice.force:
+        return PlannedStage(stage, tuple(shards), "forced")
     reasons: dict[int, str] = {}
-    settings = {} if choice.force else settings_of(stage, config)
     for shard in shards:
-        reason = (
-            "forced"
-            if choice.force
-            else _why(
-                stage,
-                shard,
-                config,
-                inventory,
-                expected=expected[stage.name],
-                settings=settings,
-                will_change=will_change,
-            )
-        )
+        reason = _why(stage, shard, config, inventory, expected=expected, will_change=will_change)
         if reason:
             reasons[shard] = reason
     if not reasons:
@@ -148,14 +137,13 @@ def _listed(shards: Mapping[int, str]) -> str:
     return ", ".join(shown) + (f" and {len(shards) - 8} more" if len(shards) > 8 else "")
 
 
-def _why(  # noqa: PLR0913 - all that a decision rests on
+def _why(
     stage: Stage,
     shard: int,
     config: Config,
     inventory: Inventory,
     *,
-    expected: str,
-    settings: Mapping[str, object],
+    expected: Expectation,
     will_change: Mapping[str, set[int]],
 ) -> str:
     for output in stage.outputs:
@@ -172,8 +160,8 @@ def _why(  # noqa: PLR0913 - all that a decision rests on
     for output in stage.outputs:
         for each in _shards_of(output, shard, config):
             stamp = inventory.commits[output.name][each].stamp
-            if stamp.fingerprint != expected:
-                return _difference(settings, stamp)
+            if stamp.fingerprint != expected.fingerprint:
+                return _difference(expected.settings, stamp)
             moved = [name for name, digest in current.items() if stamp.inputs.get(name) != digest]
             if moved:
                 return f"{moved[0]} changed"

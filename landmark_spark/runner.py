@@ -6,7 +6,6 @@ import contextlib
 import dataclasses
 import json
 import time
-from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ from urllib.parse import urlsplit
 from landmark_spark.commits import WHOLE, Commit, Stamp
 from landmark_spark.core.records import HeaderError
 from landmark_spark.core.submission import parse_solution
-from landmark_spark.pipeline import STAGES, Input, Output, Stage, fingerprints, settings_of, upstream_of
+from landmark_spark.pipeline import STAGES, Expectation, Input, Output, Stage, expectations, upstream_of
 from landmark_spark.planning import (
     Choice,
     Inventory,
@@ -27,7 +26,7 @@ from landmark_spark.planning import (
     missing_inputs,
     plan_stages,
 )
-from landmark_spark.schemas import METRICS, REJECTS, Artifact
+from landmark_spark.schemas import METRICS, Artifact
 from landmark_spark.session import cause_of, open_session
 from landmark_spark.settings import Config, ConfigError
 from landmark_spark.stages.context import Context
@@ -88,7 +87,8 @@ def resolve_inputs(config: Config) -> Config:
 def plan(config: Config, choice: Choice) -> list[PlannedStage]:
     """Say what a run would do now; starts nothing."""
     resolved = resolve_inputs(config)
-    return plan_stages(resolved, choice, _take_inventory(Store(resolved.store), resolved))
+    inventory = _take_inventory(Store(resolved.store), resolved)
+    return plan_stages(resolved, choice, inventory, expectations(resolved))
 
 
 def run(config: Config, choice: Choice, tell: Tell) -> list[StageResult]:
@@ -101,14 +101,15 @@ def run(config: Config, choice: Choice, tell: Tell) -> list[StageResult]:
     inventory = _take_inventory(store, resolved)
     for path, why in store.unreadable.items():
         tell(f"warning: {path} counts as not there: {why}")
-    for planned in plan_stages(resolved, choice, inventory):
+    expected = expectations(resolved)
+    for planned in plan_stages(resolved, choice, inventory, expected):
         if planned.shards and planned.stage.preflight is not None:
             planned.stage.preflight(resolved)
-    everything = plan_stages(resolved, Choice(shard=choice.shard), inventory)
+    everything = plan_stages(resolved, Choice(shard=choice.shard), inventory, expected)
     left_stale = {
         each.stage.name: each.reason for each in everything if each.shards and each.stage not in choice.stages
     }
-    current = _Run(resolved, choice, store, _LazySession(resolved), tell, left_stale, fingerprints(resolved))
+    current = _Run(resolved, choice, store, _LazySession(resolved), tell, left_stale, expected)
     return [current.bring_up_to_date(stage) for stage in choice.stages]
 
 
@@ -157,12 +158,13 @@ class _Run:
     session: _LazySession
     tell: Tell
     left_stale: Mapping[str, str]
-    expected: Mapping[str, str]
+    expected: Mapping[str, Expectation]
 
     def bring_up_to_date(self, stage: Stage) -> StageResult:
         """Make what is missing or stale of one stage's outputs."""
         inventory = _take_inventory(self.store, self.config, [stage])
-        decision = decide(stage, self.config, self.choice, inventory, expected=self.expected, will_change={})
+        expected = self.expected[stage.name]
+        decision = decide(stage, self.config, self.choice, inventory, expected=expected, will_change={})
         if not decision.shards:
             return StageResult(stage.name, 0, 0, 0.0, decision.reason)
         missing = missing_inputs(stage, decision.shards, self.config, inventory)
@@ -173,9 +175,8 @@ class _Run:
                 self.tell(f"{stage.name}: warning: {maker.name} is not up to date: {self.left_stale[maker.name]}")
         self.tell(f"{stage.name}: {_count(decision)} ({decision.reason})")
         started = time.monotonic()
-        settings = settings_of(stage, self.config)
         stamps = {
-            shard: Stamp(stage.name, self.expected[stage.name], settings, input_digests(stage, shard, inventory))
+            shard: Stamp(stage.name, expected.fingerprint, expected.settings, input_digests(stage, shard, inventory))
             for shard in decision.shards
         }
         num_rows = self._make(stage, stamps, inventory)
@@ -184,24 +185,16 @@ class _Run:
         self.store.write_bytes(f"_runs/{stage.name}.json", json.dumps(dataclasses.asdict(result), indent=1).encode())
         made = "" if isinstance(stage.outputs[0], Artifact) else f"{num_rows} rows "
         self.tell(f"{stage.name}: {made}in {seconds:.1f} s")
-        if REJECTS in stage.outputs:
-            self._tell_rejects(stage)
         return result
-
-    def _tell_rejects(self, stage: Stage) -> None:
-        reasons = Counter(self.store.read_arrow(REJECTS, ["reason"]).column("reason").to_pylist())
-        if reasons:
-            listed = ", ".join(f"{count} {reason}" for reason, count in sorted(reasons.items()))
-            self.tell(f"{stage.name}: {reasons.total()} rows of the csv files refused: {listed} (table rejects)")
 
     def _make(self, stage: Stage, stamps: Stamps, inventory: Inventory) -> int:
         """Call the stage's function and commit what it returns; return the rows of its first output."""
         config = self.config
         with contextlib.ExitStack() as stack:
             if stage.fetches and config.serve_folder:
+                _check_reach(str(self.session.get().sparkContext.master))
                 base_url = stack.enter_context(serve_folder(config.serve_folder))
                 config = dataclasses.replace(config, base_url=base_url, serve_folder="")
-                _check_reach(str(self.session.get().sparkContext.master))
             context = Context(self.session.get(), self.store, config, tuple(stamps), self.tell, self._timings())
             with _one_line_errors(stage):
                 inputs = [self._read(each, context, inventory) for each in stage.reads]
@@ -233,7 +226,7 @@ class _Run:
     ) -> Collection[Commit]:
         stamp = next(iter(stamps.values()))
         if isinstance(output, Artifact):
-            return [self.store.commit_artifact(output, result, stamp, num_rows=0)]
+            return [self.store.commit_artifact(output, result, stamp)]
         if not output.sharded:
             return self.store.write(result, output, {WHOLE: stamp}).values()
         num_shards = self.config.index.num_shards

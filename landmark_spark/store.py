@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
     from pyspark.sql.types import StructType
 
-__all__ = ["Store", "conform", "gather", "spark_schema"]
+__all__ = ["Store", "arrow_schema", "conform", "gather", "spark_schema"]
 
 _OBJECT_STORES = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "memory"}  # a put is one step there
 _SHARD = pa.field("shard", pa.int32(), nullable=False)
@@ -47,7 +47,7 @@ def spark_schema(table: Table) -> StructType:
     """Return the Spark type of a table's rows, its partition column ``shard`` included where it is sharded."""
     from pyspark.sql.pandas.types import from_arrow_schema
 
-    return from_arrow_schema(_with_shard(table))
+    return from_arrow_schema(arrow_schema(table))
 
 
 def conform(frame: DataFrame, table: Table) -> DataFrame:
@@ -74,7 +74,8 @@ def _listed(columns: Mapping[str, str], names: Iterable[str]) -> str:
     return ", ".join(f"{name} {columns.get(name, '(missing)')}" for name in names)
 
 
-def _with_shard(table: Table) -> pa.Schema:
+def arrow_schema(table: Table) -> pa.Schema:
+    """Return the Arrow type of a table's rows, with ``shard`` as ``spark_schema`` has it."""
     return table.schema.append(_SHARD) if table.sharded else table.schema
 
 
@@ -138,8 +139,7 @@ class Store:
 
     def commit(self, commit: Commit) -> Commit:
         """Make a shard visible: what is written last."""
-        name = "whole" if commit.shard == WHOLE else f"shard={commit.shard}"
-        self.write_bytes(f"_commits/{commit.output}/{name}.json", commit.to_json().encode())
+        self.write_bytes(_commit_path(commit), commit.to_json().encode())
         return commit
 
     def write_bytes(self, relative: str, data: bytes) -> FileEntry:
@@ -187,13 +187,11 @@ class Store:
         reader = spark.read.schema(spark_schema(table)).option("basePath", self.url_of(table.name))
         return conform(reader.parquet(*urls), table)
 
-    def read_arrow(self, table: Table, columns: Sequence[str], filters: Any = None) -> pa.Table:
+    def read_arrow(self, table: Table, columns: Sequence[str]) -> pa.Table:
         """Return some columns of a table in memory, without Spark; for small columns only."""
         schema = pa.schema([table.schema.field(name) for name in columns])
         parts = [
-            pq.read_table(
-                self.path(name), columns=list(columns), filters=filters, filesystem=self.file_system, partitioning=None
-            )
+            pq.read_table(self.path(name), columns=list(columns), filesystem=self.file_system, partitioning=None)
             for name in self.files(table)
         ]
         return pa.concat_tables([each.select(list(columns)).cast(schema) for each in parts])
@@ -225,19 +223,19 @@ class Store:
     ) -> None:
         for shard in shards:
             kept = {each.path for each in after[shard].files}
-            for each in before[shard].files if shard in before else ():
-                if each.path not in kept:
-                    with contextlib.suppress(FileNotFoundError):
-                        self.file_system.rm_file(self.path(each.path))
+            old = before[shard].files if shard in before else ()
+            self._remove(each.path for each in old if each.path not in kept)
+
+    def _remove(self, paths: Iterable[str]) -> None:
+        for path in paths:
+            with contextlib.suppress(FileNotFoundError):
+                self.file_system.rm_file(self.path(path))
 
     def forget_shards(self, table: Table, num_shards: int) -> None:
         """Remove the shards that are no longer, after ``index.num_shards`` became smaller."""
         for shard, commit in self.commits(table).items():
             if shard >= num_shards:
-                self.file_system.rm_file(self.path("_commits", table.name, f"shard={shard}.json"))
-                for each in commit.files:
-                    with contextlib.suppress(FileNotFoundError):
-                        self.file_system.rm_file(self.path(each.path))
+                self._remove([_commit_path(commit), *(each.path for each in commit.files)])
 
     # Artifacts
 
@@ -249,11 +247,11 @@ class Store:
         names.sort(key=lambda name: name.name == "index.html")
         return tuple(self.write_bytes(f"{relative}/{name.relative_to(source)}", name.read_bytes()) for name in names)
 
-    def commit_artifact(self, artifact: Artifact, files: Sequence[FileEntry], stamp: Stamp, num_rows: int) -> Commit:
+    def commit_artifact(self, artifact: Artifact, files: Sequence[FileEntry], stamp: Stamp) -> Commit:
         """Make an uploaded artifact the current one, then remove the files of the one before."""
         before = self.commits(artifact)
         digest = digest_of({each.path.rpartition("/")[2]: each.sha256 for each in files})
-        commit = self.commit(Commit(artifact.name, WHOLE, num_rows, digest, tuple(files), stamp))
+        commit = self.commit(Commit(artifact.name, WHOLE, 0, digest, tuple(files), stamp))
         self._remove_superseded(before, {WHOLE: commit}, [WHOLE])
         return commit
 
@@ -279,6 +277,11 @@ class Store:
             for name, path in names.items():
                 self.file_system.get_file(self.path(path), str(Path(folder) / name))
             yield {name: Path(folder) / name for name in names}
+
+
+def _commit_path(commit: Commit) -> str:
+    name = "whole" if commit.shard == WHOLE else f"shard={commit.shard}"
+    return f"_commits/{commit.output}/{name}.json"
 
 
 def _protocols(file_system: Any) -> tuple[str, ...]:

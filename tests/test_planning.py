@@ -4,7 +4,7 @@ import pytest
 
 from landmark_spark.commits import WHOLE, Commit, Stamp
 from landmark_spark.config import load_config
-from landmark_spark.pipeline import STAGES, check_graph, fingerprints, settings_of, stage_named, upstream_of
+from landmark_spark.pipeline import STAGES, check_graph, expectations, stage_named, upstream_of
 from landmark_spark.planning import Inventory, PlanError, choose, input_digests, missing_inputs, plan_stages
 from landmark_spark.settings import Config, IndexSettings
 
@@ -14,7 +14,7 @@ CONFIG = dataclasses.replace(Config(), index=IndexSettings(num_shards=NUM_SHARDS
 
 def commit_all(config, digest="d"):
     """An inventory in which every stage has run with the configuration."""
-    expected = fingerprints(config)
+    expected = expectations(config)
     commits = {}
     for stage in STAGES:
         for output in stage.outputs:
@@ -22,13 +22,13 @@ def commit_all(config, digest="d"):
             commits[output.name] = {}
             for shard in shards:
                 read = input_digests(stage, shard if stage.sharded else WHOLE, Inventory(commits))
-                stamp = Stamp(stage.name, expected[stage.name], settings_of(stage, config), read)
+                stamp = Stamp(stage.name, expected[stage.name].fingerprint, expected[stage.name].settings, read)
                 commits[output.name][shard] = Commit(output.name, shard, 5, f"{digest}{shard}", (), stamp)
     return Inventory(commits)
 
 
 def planned(config, inventory, **options):
-    return {each.stage.name: each for each in plan_stages(config, choose(**options), inventory)}
+    return {each.stage.name: each for each in plan_stages(config, choose(**options), inventory, expectations(config))}
 
 
 def names_to_run(plans):

@@ -122,7 +122,7 @@ def test_a_new_artifact_replaces_the_old_one_and_its_files(tmp_path):
         folder = tmp_path / str(number)
         folder.mkdir()
         (folder / "model.keras").write_text(f"model {number}")
-        store.commit_artifact(TOP_MODEL, store.upload(folder, f"top_model/{number}"), STAMP, 0)
+        store.commit_artifact(TOP_MODEL, store.upload(folder, f"top_model/{number}"), STAMP)
     commit = store.commits(TOP_MODEL)[WHOLE]
     with store.local_files(commit) as files:
         assert files["model.keras"].read_text() == "model 2"

@@ -9,7 +9,7 @@ import pwd
 import re
 import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -182,19 +182,15 @@ def digest_weights(path: Path) -> str:
 
     Raises WeightsError for a file that cannot be read.
     """
-    import h5py
-
     arrays: list[tuple[tuple[Any, ...], bytes]] = []
 
-    def note(name: str, entry: Any) -> None:
-        if isinstance(entry, h5py.Dataset):
-            layer, _, array = name.rpartition("/")
-            place = (_natural(layer), -entry.ndim, array)
-            arrays.append((place, f"{entry.shape}{entry.dtype.str}".encode() + entry[()].tobytes()))
+    def note(name: str, array: Any) -> None:
+        layer, _, last = name.rpartition("/")
+        data = f"{array.shape}{array.dtype.str}".encode() + array[()].tobytes()
+        arrays.append(((_natural(layer), -array.ndim, last), data))
 
     try:
-        with h5py.File(_h5_source(path), "r") as file:
-            file.visititems(note)
+        _visit_arrays(path, note)
     except (OSError, KeyError, zipfile.BadZipFile) as error:
         raise WeightsError(f"{path} should be a Keras weights file. Received: {error}") from error
     digest = hashlib.sha256()
@@ -208,23 +204,24 @@ def _natural(name: str) -> list[tuple[int, str]]:
     return [(int(part or 0), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
 
 
-def _h5_source(path: Path) -> Any:
-    if path.suffix != ".keras":
-        return path
-    with zipfile.ZipFile(path) as archive:
-        return io.BytesIO(archive.read("model.weights.h5"))
-
-
 def _shapes(path: Path) -> list[tuple[int, ...]]:
-    """Return the shapes of all numeric arrays of a Keras file."""
+    shapes: list[tuple[int, ...]] = []
+    _visit_arrays(path, lambda _, array: shapes.append(tuple(array.shape)))
+    return shapes
+
+
+def _visit_arrays(path: Path, note: Callable[[str, Any], None]) -> None:
+    """Call ``note(name, array)`` for every array of a Keras file; the array is an open h5py dataset."""
     import h5py
 
-    shapes: list[tuple[int, ...]] = []
+    source: Any = path
+    if path.suffix == ".keras":
+        with zipfile.ZipFile(path) as archive:
+            source = io.BytesIO(archive.read("model.weights.h5"))
 
-    def note(_: str, entry: Any) -> None:
+    def visit(name: str, entry: Any) -> None:
         if isinstance(entry, h5py.Dataset):
-            shapes.append(tuple(entry.shape))
+            note(name, entry)
 
-    with h5py.File(_h5_source(path), "r") as file:
-        file.visititems(note)
-    return shapes
+    with h5py.File(source, "r") as file:
+        file.visititems(visit)

@@ -11,8 +11,6 @@ from landmark_spark.report.data import KINDS
 
 __all__ = ["Judged", "choose_examples", "evaluate_modes", "predictions_of", "verdict_of"]
 
-LADDER = ("classifier", "decision", "fused")
-
 Solution = Mapping[str, frozenset[int]]
 
 
@@ -49,9 +47,10 @@ def predictions_of(judged: Iterable[Judged], mode: str, *, full_inliers: int) ->
 def evaluate_modes(
     judged: Sequence[Judged], solution: Solution, *, full_inliers: int
 ) -> dict[str, dict[str, float | int]]:
-    """Return gap, top1, num_predictions and num_positives of each mode of core.fusion."""
-    ordered = sorted(MODES, key=LADDER.index)
-    return {mode: evaluate(predictions_of(judged, mode, full_inliers=full_inliers), solution) for mode in ordered}
+    """Return gap, top1, num_predictions and num_positives of each mode of core.fusion, from the plainest on."""
+    return {
+        mode: evaluate(predictions_of(judged, mode, full_inliers=full_inliers), solution) for mode in reversed(MODES)
+    }
 
 
 def verdict_of(judged: Judged, solution: Solution) -> str:

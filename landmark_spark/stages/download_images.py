@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,8 @@ from landmark_spark.gpu import limit_native_threads
 from landmark_spark.schemas import IMAGES
 from landmark_spark.settings import Config, DownloadSettings
 from landmark_spark.stages.context import Context
-from landmark_spark.store import conform, spark_schema
+from landmark_spark.stages.index_images import file_digest
+from landmark_spark.store import arrow_schema, conform, spark_schema
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -27,7 +27,7 @@ __all__ = ["address_of", "download_images"]
 
 _ROWS_A_BATCH = 64
 _WINDOW_A_THREAD = 16
-_SCHEMA = IMAGES.schema.append(pa.field("shard", pa.int32(), nullable=False))
+_SCHEMA = arrow_schema(IMAGES)
 
 
 def address_of(config: Config) -> dict[str, str]:
@@ -38,7 +38,7 @@ def address_of(config: Config) -> dict[str, str]:
     found = {"base_url": config.base_url, "serve_folder": config.serve_folder}
     world = Path(config.serve_folder) / "world.json"
     if config.serve_folder and world.is_file():
-        found["world"] = hashlib.sha256(world.read_bytes()).hexdigest()
+        found["world"] = file_digest("serve_folder", str(world))
     return found
 
 
@@ -66,8 +66,7 @@ class _Download:
             user_agent=settings.user_agent,
         )
         fetch = load_fetcher(limits, num_threads=settings.num_threads)
-        records = (record for batch in batches for record in batch.to_pylist())
-        jobs = ((record, record) for record in records)
+        jobs = ((None, record) for batch in batches for record in batch.to_pylist())
         # Rows come out in the order they went in: the window is wide, so that one slow URL holds up few others.
         rows = fetch_all(
             jobs,

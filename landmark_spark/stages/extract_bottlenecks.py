@@ -34,10 +34,10 @@ def weights_digest(config: Config) -> dict[str, str]:
     """
     named = config.backbone.weights
     try:
-        if named == "imagenet" and found_weights() is None:
-            return {"weights": IMAGENET_DIGEST}
         path = found_weights() if named == "imagenet" else resolve_weights(named)
-        return {} if path is None else {"weights": digest_weights(path)}
+        if path is None:
+            return {"weights": IMAGENET_DIGEST} if named == "imagenet" else {}
+        return {"weights": digest_weights(path)}
     except (WeightsError, WeightsNotFound):  # an error of the run that needs them: find_weights
         return {"weights": "missing"}
 

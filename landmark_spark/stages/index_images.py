@@ -67,8 +67,7 @@ def index_images(context: Context) -> tuple[DataFrame, DataFrame, DataFrame]:
     unique = numbered.where("occurrence = 1")
     train = unique.where("split = 'train'")
     if train.isEmpty():
-        counts = parsed.where("split = 'train'").groupBy("reason").count().orderBy("reason").collect()
-        refused = ", ".join(f"{row['count']} {row['reason']}" for row in counts) or "no rows"
+        refused = _count_reasons(parsed.where("split = 'train'")) or "no rows"
         raise ConfigError(f"inputs.train_csv should have at least one valid row. Received: {refused}")
     landmarks = _number_landmarks(context, train)
     within = Window.partitionBy("landmark_id").orderBy("rank_fraction", "id")
@@ -88,12 +87,19 @@ def index_images(context: Context) -> tuple[DataFrame, DataFrame, DataFrame]:
         .withColumn("line", F.concat_ws(",", "id", "url", label))
     )
     rejects = parsed.where("reason != ''").unionByName(repeated.drop("occurrence"))
+    if refused := _count_reasons(rejects):
+        context.tell(f"index_images: rows of the csv files refused: {refused} (table rejects)")
     num_shards = config.index.num_shards
     return (
         gather(records, RECORDS, num_shards),
         gather(landmarks, LANDMARKS, num_shards),
         gather(rejects, REJECTS, num_shards),
     )
+
+
+def _count_reasons(rejects: DataFrame) -> str:
+    counts = rejects.groupBy("reason").count().orderBy("reason").collect()
+    return ", ".join(f"{row['count']} {row['reason']}" for row in counts)
 
 
 def _priority(split: Column) -> Column:
