@@ -1,55 +1,49 @@
 """Fetches URLs over HTTP: one URL gives one value, within a hard deadline, and never an exception.
 
-Every URL has one deadline for all its redirects, attempts and pauses (core.deadlines holds it).
+Every request, also one that a redirect or a retry asks for, waits in the queue of its host (core.hosts), where it holds
+neither a thread nor a connection. A URL's time begins with its first request.
 """
 
 from __future__ import annotations
 
-import re
+import math
+import sys
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from queue import SimpleQueue
+from typing import Generic, TypeVar
 
-from landmark_spark.core.attempts import attempt, is_http_url
-from landmark_spark.core.deadlines import Deadline, Watchdog, WatchedAdapter
+from landmark_spark.core.attempts import Answer, Requester
+from landmark_spark.core.deadlines import Deadline, Watchdog
+from landmark_spark.core.fetch_limits import FetchLimits
+from landmark_spark.core.hosts import HostQueue, Turn
 from landmark_spark.core.records import hash_fraction
+from landmark_spark.core.statuses import ADVICE, STATUSES, advice_of, check_status_words, matches_status
+from landmark_spark.core.urls import HttpUrl, parse_http_url, parse_redirect
 
-__all__ = ["STATUSES", "FetchLimits", "Fetched", "fetch_all", "is_status", "load_fetcher"]
+__all__ = [
+    "ADVICE",
+    "STATUSES",
+    "FetchLimits",
+    "FetchPool",
+    "Fetched",
+    "advice_of",
+    "check_status_words",
+    "load_fetcher",
+    "matches_status",
+]
 
-STATUSES: dict[str, str] = {
-    "ok": "the body was received whole, and is a picture where it was decoded",
-    "http_<code>": "the server answered with another code than 200; <code> stands for its three digits",
-    "timeout": "the deadline of the URL passed, or no attempt could connect in time",
-    "connection_failed": "the connection was refused, reset, or did not speak HTTP",
-    "dns_failed": "the host's name has no address",
-    "tls_failed": "the certificate or the TLS handshake was refused",
-    "too_large": "the body is longer than max_bytes",
-    "too_many_redirects": "more than 10 redirects",
-    "bad_url": "the URL, or one it redirects to, is no valid http or https URL",
-    "empty_body": "the server answered 200 without a body",
-    "truncated": "the body, or the picture in it, ends before its end",
-    "not_an_image": "the body is no picture that can be decoded",
-    "decompression_bomb": "the picture has more than max_pixels pixels",
-    "internal_error": "a fault of this program: please report it",
-}
-"""What can become of a URL. not_an_image and decompression_bomb come from decoding (core.images.ImageError)."""
-
-_CODE = re.compile(r"http_[1-9][0-9]{2}")
+_MAX_REDIRECTS = 10
 _FIRST_PAUSE = 0.5  # seconds before the second attempt, doubled before each further one
-_NUM_HOSTS = 64  # hosts whose connections are kept open
+_IDLE_SECONDS = 5.0  # after which a thread without work ends; the next URL starts another
+
+# What an answer may look like whose connection was cut at the deadline, or a URL whose time went by otherwise:
+_STATUSES_OF_A_CUT = ("ok", "empty_body", "connection_failed", "dns_failed", "tls_failed", "truncated", "timeout")
+_NO_URL = HttpUrl("http", "", 0, "")
 
 Key = TypeVar("Key")
-Job = TypeVar("Job")
-Result = TypeVar("Result")
-
-
-def is_status(word: str) -> bool:
-    """Tell whether a word is a status: one of STATUSES, where http_<code> stands for http_404 and its like."""
-    return bool(_CODE.fullmatch(word)) or (word in STATUSES and "<" not in word)
 
 
 @dataclass(frozen=True)
@@ -67,112 +61,202 @@ class Fetched:
     final_url: str = ""
 
 
-@dataclass(frozen=True)
-class FetchLimits:
-    """How long, how much and how often: deadline (all in all) and connect_timeout in seconds, max_bytes decoded."""
+@dataclass(slots=True, eq=False)
+class _Job(Generic[Key]):
+    """A URL on its way: ``hop`` is what is asked for next, the URL itself or where it redirected to."""
 
-    deadline: float = 30.0
-    connect_timeout: float = 10.0
-    max_bytes: int = 50_000_000
-    max_attempts: int = 3
-    user_agent: str = "landmark-spark (batch image download)"
-
-    def __post_init__(self) -> None:
-        for name in ("deadline", "connect_timeout"):
-            value = getattr(self, name)
-            if not 0 < value <= threading.TIMEOUT_MAX:  # a NaN holds nowhere
-                raise ValueError(f"{name} should be above 0 seconds and finite. Received: {value}")
-        for name in ("max_bytes", "max_attempts"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} should be at least 1. Received: {getattr(self, name)}")
-        if not re.fullmatch(r"[!-~]([ -~]*[!-~])?", self.user_agent):
-            raise ValueError(f"user_agent should be printable ASCII, not empty. Received: {self.user_agent!r}")
+    key: Key
+    url: HttpUrl
+    hop: HttpUrl
+    deadline: Deadline | None = None  # from the first request on
+    num_attempts: int = 0
+    num_redirects: int = 0  # in this attempt
+    failure: Fetched | None = None  # of the attempt before
 
 
-def load_fetcher(limits: FetchLimits, *, num_threads: int) -> Callable[[str], Fetched]:
-    """Return ``fetch(url)``, which keeps connections open between calls and may be called from num_threads threads.
+class FetchPool(Generic[Key]):
+    """Threads that fetch URLs and hand each result to ``finish(key, fetched)``, in the order in which they come.
 
-    No exception leaves it, no cookie is kept, and .netrc is not read. Proxies of the environment (HTTP_PROXY,
-    HTTPS_PROXY, NO_PROXY) are used except for loopback addresses; REQUESTS_CA_BUNDLE names other root certificates.
+    finish is called once for each URL, in a thread of the pool, several at once; what it raises is reported as the
+    error of a thread, and the thread goes on. No cookie is kept, and .netrc is not read. Proxies of the environment
+    are used (core.proxies); REQUESTS_CA_BUNDLE names other root certificates.
+
+    Args:
+        limits: of every URL and host.
+        num_threads: requests under way at once, and calls of finish.
+        finish: takes the key of ``submit`` and what became of the URL.
     """
-    if num_threads < 1:
-        raise ValueError(f"num_threads should be at least 1. Received: {num_threads}")
-    adapter = WatchedAdapter(pool_connections=_NUM_HOSTS, pool_maxsize=num_threads)
-    watchdog = Watchdog()
+
+    def __init__(self, limits: FetchLimits, *, num_threads: int, finish: Callable[[Key, Fetched], None]) -> None:
+        if num_threads < 1:
+            raise ValueError(f"num_threads should be at least 1. Received: {num_threads}")
+        self._limits = limits
+        self._num_threads = num_threads
+        self._finish = finish
+        self._requester = Requester(limits)
+        self._watchdog = Watchdog(limits.deadline)
+        self._queue: HostQueue[_Job[Key]] = HostQueue(
+            max_connections=limits.max_connections_per_host,
+            requests_per_second=limits.requests_per_second_per_host,
+            longest_wait=limits.deadline,
+        )
+        self._changed = threading.Condition()
+        self._num_alive = 0
+        self._num_idle = 0
+        self._timer = math.inf  # when the idle thread wakes that waits for the next turn's time; others wait for work
+        self._is_closed = False
+
+    def submit(self, key: Key, url: str) -> None:
+        """Fetch a URL; does not wait for anything. The caller bounds how many are under way."""
+        parsed = parse_http_url(url)
+        with self._changed:
+            if self._is_closed:
+                raise RuntimeError("submit should not be called after close")
+            if parsed is None:
+                self._queue.put_ended(_Job(key, _NO_URL, _NO_URL, failure=Fetched("bad_url")))
+            else:
+                self._queue.put(_name(parsed), _Job(key, parsed, parsed), time.monotonic())
+            self._wake_one()
+
+    def close(self) -> None:
+        """Give up what waits and what is under way: nothing is finished after this. Waits for nothing."""
+        with self._changed:
+            self._is_closed = True
+            self._changed.notify_all()
+        self._requester.close()
+
+    def _wake_one(self) -> None:
+        """Let one more thread look for a turn; called under the lock."""
+        if self._num_idle:
+            self._changed.notify()
+        elif self._num_alive < self._num_threads:
+            try:
+                threading.Thread(target=self._work, name="fetch", daemon=True).start()
+                self._num_alive += 1
+            except RuntimeError:  # the system has no more: fewer will do
+                if not self._num_alive:
+                    raise
+
+    def _work(self) -> None:
+        while (turn := self._next_turn()) is not None:
+            fetched = self._step(turn)
+            if fetched is None:
+                continue
+            if turn.job.deadline is not None:
+                self._watchdog.finish(turn.job.deadline)
+            try:
+                if not self._is_closed:
+                    self._finish(turn.job.key, fetched)
+            except BaseException:
+                threading.excepthook(threading.ExceptHookArgs((*sys.exc_info(), threading.current_thread())))
+            del fetched  # else a body would be held while waiting for the next
+
+    def _next_turn(self) -> Turn[_Job[Key]] | None:
+        """Wait for a turn; None where the thread should end, for want of work or after close."""
+        idle_until = time.monotonic() + _IDLE_SECONDS
+        with self._changed:
+            while not self._is_closed:
+                now = time.monotonic()
+                turn = self._queue.take(now)
+                next_time = self._queue.next_time(now)
+                if turn is not None:
+                    if next_time < self._timer:  # there is more now, or nobody waits for the time when there is
+                        self._wake_one()
+                    return turn
+                if next_time >= self._timer and now >= idle_until:
+                    break
+                self._wait(now, next_time, idle_until)
+            self._num_alive -= 1
+        return None
+
+    def _wait(self, now: float, next_time: float, idle_until: float) -> None:
+        """Wait for the time of the next turn, unless another thread does; or else for work, until idle_until."""
+        is_timer = next_time < self._timer
+        if is_timer:
+            self._timer = next_time
+        self._num_idle += 1
+        self._changed.wait(min((next_time if is_timer else idle_until) - now, threading.TIMEOUT_MAX))
+        self._num_idle -= 1
+        if is_timer and self._timer == next_time:
+            self._timer = math.inf
+
+    def _step(self, turn: Turn[_Job[Key]]) -> Fetched | None:
+        """Do what a turn is for; return what became of the URL, or None where it waits again."""
+        job = turn.job
+        if turn.reason != "ask":
+            return _ended(job, turn.reason)
+        if job.deadline is None:
+            job.deadline = self._watchdog.start()
+        job.num_attempts += job.num_redirects == 0
+        try:
+            answer = self._requester.ask(job.hop, job.deadline)
+        except Exception:  # the last resort: one URL never ends a job
+            answer = Answer("internal_error")
+        if job.deadline.remaining() <= 0 and answer.status in _STATUSES_OF_A_CUT:
+            answer = replace(answer, status="timeout", body=None, can_heal=True)
+        has_failed = answer.can_heal and answer.status != "truncated"
+        with self._changed:
+            self._queue.release(turn.host, time.monotonic(), has_failed=has_failed, wait=answer.retry_after)
+            if answer.location:
+                return self._redirect(job, job.deadline, answer.location)
+            fetched = Fetched(answer.status, answer.body, job.num_attempts, answer.num_bytes, str(job.hop))
+            if answer.can_heal and job.num_attempts < self._limits.max_attempts:
+                pause = max(answer.retry_after, _pause(str(job.url), job.num_attempts))
+                return self._retry(job, job.deadline, fetched, pause)
+            return fetched
+
+    def _redirect(self, job: _Job[Key], deadline: Deadline, location: str) -> Fetched | None:
+        """Let a URL wait for the host it leads to."""
+        hop = parse_redirect(job.hop, location)
+        if hop is None:
+            return Fetched("bad_url", num_attempts=job.num_attempts)
+        job.hop = hop
+        job.num_redirects += 1
+        if job.num_redirects > _MAX_REDIRECTS:
+            return Fetched("too_many_redirects", num_attempts=job.num_attempts, final_url=str(hop))
+        self._queue.put(_name(hop), job, time.monotonic(), ends_at=deadline.end)
+        return None
+
+    def _retry(self, job: _Job[Key], deadline: Deadline, failure: Fetched, pause: float) -> Fetched | None:
+        """Let a URL wait for its next attempt; return its failure where that would come too late."""
+        now = time.monotonic()
+        not_before = max(now + pause, self._queue.free_from(_name(job.url)))
+        if not_before >= deadline.end:
+            return failure
+        job.hop, job.num_redirects, job.failure = job.url, 0, failure
+        self._queue.put(_name(job.url), job, now, not_before=not_before, ends_at=deadline.end)
+        return None
+
+
+def load_fetcher(limits: FetchLimits) -> Callable[[str], Fetched]:
+    """Return ``fetch(url)``, which waits for what becomes of a URL and keeps connections for the next call.
+
+    It takes one URL at a time; for many there is FetchPool.
+    """
+    pool: FetchPool[SimpleQueue[Fetched]] = FetchPool(limits, num_threads=1, finish=SimpleQueue.put)
 
     def fetch(url: str) -> Fetched:
-        try:
-            with watchdog.guard(limits.deadline) as deadline:
-                return _fetch(url, adapter, deadline, limits)
-        except Exception:  # the last resort: one URL never ends a job
-            return Fetched("internal_error")
+        result: SimpleQueue[Fetched] = SimpleQueue()
+        pool.submit(result, url)
+        return result.get()
 
     return fetch
 
 
-def fetch_all(
-    urls: Iterable[tuple[Key, Job]], fetch: Callable[[Job], Result], *, num_threads: int, window: int | None = None
-) -> Iterator[tuple[Key, Result]]:
-    """Fetch in a pool of threads; yield (key, result) in the order of ``urls``, which is read lazily.
-
-    At most ``window`` URLs (default: 4 a thread) are under way or wait for an earlier one, so that memory stays flat.
-    ``fetch`` may do more than fetch: where it also decodes and shrinks, results are small and the window can be wide,
-    and one slow URL then holds up fewer of the others.
-    """
-    window = 4 * num_threads if window is None else window
-    if num_threads < 1 or window < num_threads:
-        raise ValueError(
-            f"window should be at least num_threads, which is at least 1. Received: {window}, {num_threads}"
-        )
-    return _fetch_in_order(urls, fetch, num_threads, window)
+def _name(url: HttpUrl) -> str:
+    """Return what a URL's host is known by: its ports and schemes count together."""
+    return url.host.removesuffix(".")
 
 
-def _fetch_in_order(
-    urls: Iterable[tuple[Key, Job]], fetch: Callable[[Job], Result], num_threads: int, window: int
-) -> Iterator[tuple[Key, Result]]:
-    waiting: deque[tuple[Key, Future[Result]]] = deque()
-    pool = ThreadPoolExecutor(num_threads, thread_name_prefix="fetch")
-    try:
-        for key, url in urls:
-            waiting.append((key, pool.submit(fetch, url)))
-            if len(waiting) >= window:
-                oldest, future = waiting.popleft()
-                yield oldest, future.result()
-        while waiting:
-            oldest, future = waiting.popleft()
-            yield oldest, future.result()
-    finally:  # also where the caller stops early: what runs ends by its own deadline, unseen
-        pool.shutdown(wait=False, cancel_futures=True)
-
-
-def _fetch(url: str, adapter: WatchedAdapter, deadline: Deadline, limits: FetchLimits) -> Fetched:
-    """Attempt until an answer is good, cannot get better, or time or attempts are at their end."""
-    fetched = Fetched("bad_url")
-    if not is_http_url(url):
-        return fetched
-    for number in range(1, limits.max_attempts + 1):
-        answer = attempt(
-            url,
-            adapter,
-            deadline,
-            connect_timeout=limits.connect_timeout,
-            max_bytes=limits.max_bytes,
-            user_agent=limits.user_agent,
-        )
-        fetched = Fetched(answer.status, answer.body, number, answer.num_bytes, answer.final_url)
-        if deadline.remaining() <= 0 and not fetched.status.startswith("http_"):
-            return replace(fetched, status="timeout", body=None)  # what the watchdog cuts looks like many things
-        if not answer.can_heal or number == limits.max_attempts:
-            break
-        pause = max(answer.retry_after, _pause(url, number))
-        if pause >= deadline.remaining():
-            break
-        time.sleep(pause)
-    return fetched
+def _ended(job: _Job[Key], reason: str) -> Fetched:
+    """Return what became of a URL that waited in vain: what it was before, if anything."""
+    if job.failure is not None:
+        return replace(job.failure, num_attempts=job.num_attempts)
+    status = "host_unavailable" if reason == "unavailable" else "timeout"
+    return Fetched(status, num_attempts=job.num_attempts, final_url=str(job.hop))
 
 
 def _pause(url: str, number: int) -> float:
     """Return the seconds after an attempt: doubled each time, spread by a hash so that retries do not come in step."""
-    text = url.encode(errors="replace").decode()  # half a surrogate pair has no bytes to hash
-    spread = 0.5 + hash_fraction(text, seed=number, purpose="back-off")
+    spread = 0.5 + hash_fraction(url, seed=number, purpose="back-off")
     return float(_FIRST_PAUSE * 2 ** (number - 1) * spread)

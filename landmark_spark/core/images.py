@@ -2,26 +2,34 @@
 
 Pillow decodes what is foreign (it knows many formats and says what is wrong); OpenCV reads our own JPEGs, which is
 faster. Colour profiles are ignored: pixel values are taken as sRGB.
+
+A JPEG can be decoded at 1/2, 1/4 or 1/8 of its size, which computes fewer values of each 8 x 8 block (libjpeg's
+scaled inverse DCT): at 1/8 a pixel is the mean of its block.
 """
 
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import cast
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from PIL.JpegImagePlugin import JpegImageFile
 
 __all__ = [
+    "Decoded",
     "ImageError",
     "RgbImage",
     "check_image",
     "decode_image",
     "decode_jpeg",
     "decode_jpegs",
+    "decode_scaled",
     "encode_jpeg",
 ]
 
@@ -43,6 +51,9 @@ _ORIENTATIONS: dict[int, Callable[[RgbImage], RgbImage]] = {  # EXIF 2.32, tag 2
     7: lambda image: image[::-1, ::-1].transpose(1, 0, 2),
     8: lambda image: image.transpose(1, 0, 2)[::-1],
 }
+_SIDEWAYS = (5, 6, 7, 8)
+_UNFLIPPED = (1, 5)  # the first stored row and column stay the first ones
+_SCALES = (8, 4, 2)  # of libjpeg's scaled decoding, as divisors of the sides
 
 
 class ImageError(Exception):
@@ -53,8 +64,36 @@ class ImageError(Exception):
         self.status = status
 
 
+@dataclass(frozen=True, eq=False)
+class Decoded:
+    """A picture, upright, perhaps decoded at a part of its size.
+
+    image: (ceil(height / scale), ceil(width / scale), 3) uint8 RGB. Pixel (x, y) shows the ``scale`` x ``scale`` pixels
+        from (x * scale, y * scale) on; those of the last column and row may reach beyond the picture's end.
+    width, height: of the whole picture, pixels.
+    scale: 1, 2, 4 or 8.
+    """
+
+    image: RgbImage
+    width: int
+    height: int
+    scale: int = 1
+
+    def __post_init__(self) -> None:
+        """Check the sizes against each other."""
+        check_image(self.image)
+        shape = (_divided(self.height, self.scale), _divided(self.width, self.scale), 3)
+        if self.image.shape != shape:
+            raise ValueError(f"image should be of shape {shape}. Received: {self.image.shape}")
+
+
 def decode_image(data: bytes, *, max_pixels: int) -> RgbImage:
-    """Decode a foreign picture: (H, W, 3) uint8 RGB, upright, first frame, transparency over white.
+    """Decode a foreign picture in full: (H, W, 3) uint8 RGB, as ``decode_scaled`` does."""
+    return decode_scaled(data, max_pixels=max_pixels, is_enough=_never_enough).image
+
+
+def decode_scaled(data: bytes, *, max_pixels: int, is_enough: Callable[[int, int], bool]) -> Decoded:
+    """Decode a foreign picture, a JPEG as small as is enough: RGB, upright, first frame, transparency over white.
 
     Grey, palette, CMYK and 16-bit pictures are converted; 16-bit grey is scaled (65535 becomes 255), not clipped.
 
@@ -62,20 +101,34 @@ def decode_image(data: bytes, *, max_pixels: int) -> RgbImage:
         data: a JPEG, PNG, GIF, WebP, AVIF, BMP, TIFF, JPEG 2000 or PPM file.
         max_pixels: a larger picture is refused on the word of its header, before it is decoded. Above Pillow's own
             limit (178,956,970 pixels unless the caller's program set another) it is refused in any case.
+        is_enough: whether a width and a height, upright, in pixels, suffice. The smallest scale for which it says yes
+            is taken; the full size where there is none, and for what is no JPEG.
 
     Raises:
-        ImageError: no picture, whatever the bytes are; nothing else is raised.
+        ImageError: no picture, whatever the bytes are; nothing else is raised for them.
         ValueError: max_pixels is below 1.
     """
     if max_pixels < 1:
         raise ValueError(f"max_pixels should be at least 1. Received: {max_pixels}")
+    with _image_errors(data):
+        picture = Image.open(io.BytesIO(data), formats=_FORMATS)
+        _check_size(picture.size, max_pixels)
+    scale = _choose_scale(picture, is_enough)  # what is_enough raises is no fault of the bytes
     try:
-        with Image.open(io.BytesIO(data), formats=_FORMATS) as picture:
-            _check_size(picture.size, max_pixels)
-            picture.load()
-            image = _to_rgb(picture)
-            set_upright = _ORIENTATIONS.get(_orientation(picture), _ORIENTATIONS[1])
-            return np.ascontiguousarray(set_upright(image))
+        with _image_errors(data), picture:
+            return _load(picture, scale)
+    except ImageError:
+        if scale == 1:
+            raise
+        # A lossless JPEG has no DCT to scale, which Pillow notices only while it decodes.
+        return decode_scaled(data, max_pixels=max_pixels, is_enough=_never_enough)
+
+
+@contextmanager
+def _image_errors(data: bytes) -> Iterator[None]:
+    """Turn whatever is raised over the bytes into an ImageError."""
+    try:
+        yield
     except ImageError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -83,6 +136,40 @@ def decode_image(data: bytes, *, max_pixels: int) -> RgbImage:
     except Exception as error:  # Pillow's plugins let almost anything out: struct.error, SyntaxError, MemoryError ...
         status = "truncated" if _is_cut(data, error) else "not_an_image"
         raise ImageError(status, f"{type(error).__name__}: {error}"[:500]) from error
+
+
+def _choose_scale(picture: Image.Image, is_enough: Callable[[int, int], bool]) -> int:
+    if not isinstance(picture, JpegImageFile):
+        return 1
+    width, height = picture.size
+    orientation = _orientation(picture)
+    for scale in _SCALES:
+        # A flip would bring the blocks that reach beyond the end to the front, where they would shift the picture.
+        fits = orientation in _UNFLIPPED or (width % scale == 0 and height % scale == 0)
+        size = (_divided(width, scale), _divided(height, scale))
+        if fits and min(width, height) >= scale and is_enough(*(size[::-1] if orientation in _SIDEWAYS else size)):
+            return scale
+    return 1
+
+
+def _load(picture: Image.Image, scale: int) -> Decoded:
+    width, height = picture.size
+    if scale > 1:  # Pillow takes the largest divisor that leaves at least this size, which is scale again
+        picture.draft(None, (width // scale, height // scale))
+    picture.load()
+    image = _to_rgb(picture)
+    orientation = _orientation(picture)
+    if orientation in _SIDEWAYS:
+        width, height = height, width
+    return Decoded(np.ascontiguousarray(_ORIENTATIONS[orientation](image)), width, height, scale)
+
+
+def _never_enough(_width: int, _height: int) -> bool:
+    return False
+
+
+def _divided(side: int, scale: int) -> int:
+    return -(-side // scale)  # rounded up, as libjpeg does
 
 
 def _check_size(size: tuple[int, int], max_pixels: int) -> None:
@@ -101,7 +188,9 @@ def _to_rgb(picture: Image.Image) -> RgbImage:
     if picture.has_transparency_data:
         layer = picture.convert("RGBA")
         picture = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
-    return np.asarray(picture.convert("RGB"), dtype=np.uint8)
+    if picture.mode != "RGB":  # the conversion would copy
+        picture = picture.convert("RGB")
+    return np.asarray(picture, dtype=np.uint8)
 
 
 def _from_deep_grey(grey: NDArray[np.generic], whites: Sequence[int]) -> RgbImage:
@@ -114,9 +203,10 @@ def _from_deep_grey(grey: NDArray[np.generic], whites: Sequence[int]) -> RgbImag
 
 def _orientation(picture: Image.Image) -> int:
     try:
-        return int(picture.getexif().get(_ORIENTATION_TAG, 1))
+        orientation = int(picture.getexif().get(_ORIENTATION_TAG, 1))
     except Exception:  # damaged EXIF in a sound picture: shown as stored, as browsers do
         return 1
+    return orientation if orientation in _ORIENTATIONS else 1
 
 
 def _is_cut(data: bytes, error: Exception) -> bool:

@@ -77,6 +77,12 @@ def test_16_bit_grey_is_scaled_and_not_clipped(kind):
     assert np.array_equal(image[..., 0], image[..., 2])
 
 
+def test_16_bit_colour_keeps_its_upper_byte():
+    pixels = struct.pack(">6H", 0, 0x80FF, 65535, 0x1234, 0xABCD, 0x00FF)
+    data = png_of_size(2, 1, bits=16, rows=b"\x00" + pixels)
+    assert decode_image(data, max_pixels=PLENTY).tolist() == [[[0, 0x80, 255], [0x12, 0xAB, 0]]]
+
+
 def test_float_grey_takes_the_smallest_white_that_holds_it():
     small = decode_image(file_of(Image.fromarray(np.array([[0.0, 0.5, 1.0]], np.float32)), "TIFF"), max_pixels=PLENTY)
     assert small[0, :, 0].tolist() == [0, 128, 255]  # 127.5 rounds to even
@@ -158,14 +164,14 @@ def test_a_bomb_is_refused_on_the_word_of_its_header():
     assert status_of(data, max_pixels=999_999) == "decompression_bomb"
 
 
-def png_of_size(width: int, height: int) -> bytes:
-    """A PNG header that promises a size, with no pixels behind it."""
+def png_of_size(width: int, height: int, bits: int = 8, rows: bytes = b"") -> bytes:
+    """An RGB PNG whose header promises a size, with these rows behind it, or none."""
 
     def chunk(kind: bytes, body: bytes) -> bytes:
         return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
-    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
-    return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, 2, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
 
 
 def test_pillows_own_bomb_limit_is_a_status_too():

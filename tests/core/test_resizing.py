@@ -1,8 +1,19 @@
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from skimage.transform import downscale_local_mean, resize
 
-from landmark_spark.core.resizing import resize_image, resize_to_fit
+from landmark_spark.core.images import Decoded
+from landmark_spark.core.resizing import (
+    RESIZE_MODES,
+    fit_decoded,
+    is_enough_for_square,
+    is_enough_to_fit,
+    resize_decoded,
+    resize_image,
+    resize_to_fit,
+)
 
 
 def test_stretching_averages_areas():
@@ -71,6 +82,86 @@ def test_impossible_sizes_and_images_say_what_was_wanted():
         (lambda: resize_image(image, 0, mode="pad"), "size should be at least 1. Received: 0"),
         (lambda: resize_image(image[..., 0], 4, mode="pad"), r"\(H, W, 3\) uint8, not empty. Received: \(4, 4\)"),
         (lambda: resize_to_fit(image.astype(float), 4), "Received: .* float64"),
+        (lambda: resize_to_fit(image, 0), "max_side should be at least 1. Received: 0"),
+        (lambda: is_enough_for_square(9, 9, 4, mode="fit"), "mode should be one of stretch, crop, pad."),
     ]:
         with pytest.raises(ValueError, match=words):
             call()
+
+
+def grey(rows) -> np.ndarray:
+    return np.repeat(np.array(rows, np.uint8)[..., None], 3, axis=2)
+
+
+def test_pixels_that_overhang_the_end_count_by_their_part():
+    # 5 x 2 pixels at a half: three pixels, of which the last stands for one column and the first two for two each
+    half = Decoded(grey([[10, 20, 60]]), width=5, height=2, scale=2)
+    assert resize_decoded(half, 1, mode="stretch")[0, 0, 0] == 24  # (2 * 10 + 2 * 20 + 60) / 5
+    assert fit_decoded(half, 1)[0, 0, 0] == 24
+    # 7 x 7 at a quarter, to 1: weights 4 and 3 a side
+    quarter = Decoded(grey([[7, 14], [21, 70]]), width=7, height=7, scale=4)
+    for mode in RESIZE_MODES:
+        # (16 * 7 + 12 * 14 + 12 * 21 + 9 * 70) / 49 = 1162 / 49 = 23.7
+        assert resize_decoded(quarter, 1, mode=mode)[0, 0, 0] == 24
+
+
+def test_a_crop_may_begin_within_a_pixel():
+    # 5 x 3 at a half: the centre square is columns 1 to 3, of which the first lies in pixel 0, the others are pixel 1;
+    # rows 0 and 1 are the first row of pixels, row 2 the second
+    image = grey([[30, 60, 90], [120, 150, 180]])
+    # columns: (30 + 2 * 60) / 3 = 50 and (120 + 2 * 150) / 3 = 140; rows: (2 * 50 + 140) / 3 = 80
+    assert resize_decoded(Decoded(image, width=5, height=3, scale=2), 1, mode="crop")[0, 0].tolist() == [80] * 3
+    turned = Decoded(image.transpose(1, 0, 2), width=3, height=5, scale=2)
+    assert resize_decoded(turned, 1, mode="crop")[0, 0].tolist() == [80] * 3
+
+
+def spread(decoded: Decoded) -> np.ndarray:
+    """The picture in full size, each pixel of the image repeated."""
+    whole = np.repeat(np.repeat(decoded.image, decoded.scale, axis=0), decoded.scale, axis=1)
+    return whole[: decoded.height, : decoded.width]
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.integers(1, 200), st.integers(1, 200), st.sampled_from([2, 4, 8]), st.integers(1, 24), st.integers(0, 9))
+def test_a_scaled_picture_is_resized_as_its_pixels_in_full_size_would_be(width, height, scale, size, seed):
+    shape = (-(-height // scale), -(-width // scale), 3)
+    image = np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
+    decoded = Decoded(image, width=width, height=height, scale=scale)
+    # What differs from the wanted size by less than half a pixel OpenCV copies; nothing so small is ever enough.
+    is_enough = min(width, height) >= 1.5 * scale * size
+    for mode in RESIZE_MODES:
+        if is_enough:
+            ours = resize_decoded(decoded, size, mode=mode).astype(int)
+            assert np.abs(ours - resize_image(spread(decoded), size, mode=mode)).max() <= 1
+    fitted = fit_decoded(decoded, size)
+    if max(width, height) > size:
+        assert fitted.shape == resize_to_fit(spread(decoded), size).shape
+        if is_enough:
+            assert np.abs(fitted.astype(int) - resize_to_fit(spread(decoded), size)).max() <= 1
+
+
+def test_enough_is_half_as_much_again_as_the_telling_side_is_resized_to():
+    for width, height, modes in [
+        (192, 192, ("stretch", "crop", "pad")),  # 128 * 1.5
+        (256, 192, ("stretch", "crop", "pad")),
+        (256, 191, ("pad",)),
+        (191, 256, ("pad",)),
+        (192, 20, ("pad",)),
+        (191, 191, ()),
+    ]:
+        assert tuple(mode for mode in RESIZE_MODES if is_enough_for_square(width, height, 128, mode=mode)) == modes
+    assert is_enough_to_fit(768, 2, 512) and is_enough_to_fit(2, 768, 512)
+    assert not is_enough_to_fit(767, 767, 512)
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.integers(8, 3000), st.integers(8, 3000), st.sampled_from([2, 4, 8]), st.integers(4, 400))
+def test_what_is_enough_is_never_enlarged(width, height, scale, size):
+    columns, rows = -(-width // scale), -(-height // scale)  # decoded; the last of each may be a part of one only
+    longest = max(width, height)
+    fitted = (max(1, int(size * width / longest + 0.5)), max(1, int(size * height / longest + 0.5)))
+    for mode, (across, down) in {"stretch": (size, size), "crop": (size, size), "pad": fitted}.items():
+        if is_enough_for_square(columns, rows, size, mode=mode):
+            assert width / scale >= across and height / scale >= down
+    if is_enough_to_fit(columns, rows, size):
+        assert width / scale >= fitted[0] and height / scale >= fitted[1]
