@@ -26,7 +26,7 @@ setup(
         "petastorm==0.12.1",  # 0.13.1 silently drops rows in its thread pool
         "opencv-python>=4.11,<4.12",
         "scikit-image>=0.26",
-        "pillow>=12",
+        "pillow>=13",  # 12.0 corrupts its heap on a lossless JPEG that is decoded at a DCT scale
         "requests>=2.32",
         "urllib3>=2.6",  # bounds what one read of a compressed body unpacks
         "pyyaml>=6",
@@ -35,6 +35,6 @@ setup(
         "jinja2>=3.1",
         "matplotlib>=3.9",
     ],
-    extras_require={"weights": ["onnx>=1.17"]},
+    extras_require={"weights": ["onnx>=1.17"], "s3": ["s3fs>=2024.2"], "gs": ["gcsfs>=2024.2"]},
     entry_points={"console_scripts": ["landmark-spark = landmark_spark.cli:main"]},
 )

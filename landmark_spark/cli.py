@@ -1,4 +1,4 @@
-"""The command line: run, plan, describe, evaluate; and the body of every file in jobs/."""
+"""The command line: run, plan, status, describe, evaluate; and the body of every file in jobs/."""
 
 from __future__ import annotations
 
@@ -8,15 +8,18 @@ import json
 import os
 import sys
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from landmark_spark import __version__
 from landmark_spark.config import load_config
 from landmark_spark.core.metrics import evaluate
 from landmark_spark.core.submission import FormatError, parse_solution, parse_submission
 from landmark_spark.settings import Config, ConfigError
+
+if TYPE_CHECKING:
+    from landmark_spark.status import Downloads
 
 __all__ = ["job", "main"]
 
@@ -30,11 +33,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def job(stage: str | None, arguments: Sequence[str] | None = None) -> None:
     """Run one stage (None: the whole pipeline) and exit: what a file in jobs/ does under spark-submit."""
     parser = argparse.ArgumentParser(description=f"Spark job: {stage or 'the pipeline'}")
-    _add_run_options(parser, with_range=stage is None)
+    _add_run_options(parser, with_range=stage is None, with_retry=stage in (None, "download_images"))
     options = parser.parse_args(arguments)
     options.command = _run
     if stage is not None:
         options.only, options.first, options.last = stage, None, None
+        options.retry = getattr(options, "retry", None)
     sys.exit(_guarded(options))
 
 
@@ -73,7 +77,11 @@ def _parser() -> argparse.ArgumentParser:
     plan = commands.add_parser("plan", help="say what run would do, and why")
     _add_run_options(plan, with_range=True)
     plan.set_defaults(command=_plan)
-    describe = commands.add_parser("describe", help="print the stages and tables")
+    status = commands.add_parser("status", help="say where the store stands, also while a run is under way")
+    _add_config_options(status)
+    status.add_argument("--json", action="store_true", help="for machines")
+    status.set_defaults(command=_status)
+    describe = commands.add_parser("describe", help="print the stages, the tables and the statuses of downloads")
     describe.set_defaults(command=_describe)
     score = commands.add_parser("evaluate", help="print GAP and top-1 of a submission as one JSON object")
     score.add_argument("submission", type=Path, help="csv: id,landmarks; gz too")
@@ -82,11 +90,21 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_run_options(parser: argparse.ArgumentParser, *, with_range: bool) -> None:
+def _add_config_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", type=Path, help="YAML file; without it the defaults: the toy world")
     parser.add_argument("--set", dest="overrides", action="append", default=[], metavar="SECTION.KEY=VALUE")
+
+
+def _add_run_options(parser: argparse.ArgumentParser, *, with_range: bool, with_retry: bool = True) -> None:
+    _add_config_options(parser)
     parser.add_argument("--force", action="store_true", help="run the chosen stages though they are up to date")
     parser.add_argument("--shard", metavar="I/N", help="only every n-th shard, from the i-th: one node's part")
+    if with_retry:
+        parser.add_argument(
+            "--retry",
+            metavar="STATUS,...",
+            help="fetch again what failed, and nothing else: statuses (timeout), classes (http_5xx), or failed",
+        )
     if with_range:
         parser.add_argument("--from", dest="first", metavar="STAGE", help="start with this stage")
         parser.add_argument("--to", dest="last", metavar="STAGE", help="end with this stage")
@@ -97,7 +115,14 @@ def _loaded(options: argparse.Namespace) -> tuple[Config, Any]:
     from landmark_spark.planning import choose
 
     config = load_config(options.config, options.overrides)
-    choice = choose(first=options.first, last=options.last, only=options.only, force=options.force, shard=options.shard)
+    choice = choose(
+        first=options.first,
+        last=options.last,
+        only=options.only,
+        force=options.force,
+        shard=options.shard,
+        retry=options.retry,
+    )
     return config, choice
 
 
@@ -151,12 +176,68 @@ def _plan(options: argparse.Namespace) -> int:
     return 0
 
 
-def _describe(_: argparse.Namespace) -> int:
-    from landmark_spark.pipeline import describe, describe_tables
+_SHOWN_HOSTS = 20
 
-    print(describe())
+
+def _status(options: argparse.Namespace) -> int:
+    from landmark_spark.status import take_status
+
+    status = take_status(load_config(options.config, options.overrides))
+    if options.json:
+        print(status.to_json())
+        return 0
+    _print_table(
+        ["stage", "state", "shards", "rows", "why"],
+        [
+            [each.stage, each.state, f"{each.num_current_shards}/{each.num_shards}", each.num_rows, each.reason]
+            for each in status.stages
+        ],
+    )
+    if status.downloads.num_rows:
+        _print_downloads(status.downloads)
+    for note in status.in_work:
+        print(
+            f"\n{note.output} shard {note.shard} is being written by {note.host} (process {note.pid}): "
+            f"{note.num_rows} rows, begun {note.started}, last heard of {note.updated}"
+        )
+    return 0
+
+
+def _print_downloads(downloads: Downloads) -> None:
+    from landmark_spark.core.statuses import advice_of
+
+    total = downloads.num_rows
+    print(f"\ndownloads: {total} of {downloads.num_records} rows\n")
+    ordered = sorted(downloads.statuses.items(), key=lambda entry: -entry[1])
+    _print_table(
+        ["status", "rows", "share", "what to do"],
+        [[status, count, f"{count / total:.1%}", advice_of(status)] for status, count in ordered],
+    )
+    failed = {host: sum(counts.values()) - counts.get("ok", 0) for host, counts in downloads.hosts.items()}
+    shown = sorted(failed, key=lambda host: (-failed[host], host))[:_SHOWN_HOSTS]
     print()
-    print(describe_tables())
+    _print_table(
+        ["host", "rows", "failed", "of these"],
+        [
+            [host or "(none)", sum(counts.values()), failed[host], _failures(counts)]
+            for host in shown
+            for counts in [downloads.hosts[host]]
+        ],
+    )
+    if len(failed) > len(shown):
+        print(f"and {len(failed) - len(shown)} more hosts: --json lists all")
+
+
+def _failures(counts: Mapping[str, int]) -> str:
+    from landmark_spark.progress import listed_counts
+
+    return listed_counts({status: count for status, count in counts.items() if status != "ok"})
+
+
+def _describe(_: argparse.Namespace) -> int:
+    from landmark_spark.descriptions import describe_stages, describe_statuses, describe_tables
+
+    print("\n\n".join([describe_stages(), describe_tables(), describe_statuses()]))
     return 0
 
 

@@ -1,17 +1,21 @@
-"""What makes a shard visible: the commit, which names its files, their digests, and what made them."""
+"""What makes a shard visible: the commit, which names its files, their digests, and what made them.
+
+And what says of a shard that it is under way: the note.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
 import json
+import os
 import socket
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["WHOLE", "Commit", "FileEntry", "Stamp", "StoreError", "digest_of"]
+__all__ = ["WHOLE", "Commit", "FileEntry", "Note", "Stamp", "StoreError", "digest_of", "now"]
 
 WHOLE = -1
 """Shard number of an output that is not sharded."""
@@ -40,9 +44,17 @@ class Stamp:
     inputs: Mapping[str, str] = field(default_factory=dict)
 
 
+def now() -> str:
+    """Return the time as commits and notes say it: UTC, ISO 8601, in whole seconds."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
 @dataclass(frozen=True)
 class Commit:
-    """One visible shard, or one whole output (shard WHOLE)."""
+    """One visible shard, or one whole output (shard WHOLE).
+
+    counts: rows by the values of the table's ``counted`` columns, nested in their order; see row_counts.py.
+    """
 
     output: str
     shard: int
@@ -51,7 +63,8 @@ class Commit:
     files: tuple[FileEntry, ...]
     stamp: Stamp
     host: str = field(default_factory=socket.gethostname)
-    created: str = field(default_factory=lambda: time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))
+    created: str = field(default_factory=now)
+    counts: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def from_json(cls, text: str) -> Commit:
@@ -66,7 +79,41 @@ class Commit:
 
     def to_json(self) -> str:
         """Write it for people to read too."""
-        return json.dumps(dataclasses.asdict(self), indent=1, sort_keys=True) + "\n"
+        return _to_json(self)
+
+
+@dataclass(frozen=True)
+class Note:
+    """How far a task has come with a shard that it has not committed yet.
+
+    num_rows and counts: of the rows so far, as in a commit. started, updated: as ``now`` gives them; one that has not
+    been updated for long is a dead task's.
+    """
+
+    output: str
+    shard: int
+    num_rows: int
+    counts: Mapping[str, Any]
+    started: str
+    updated: str = field(default_factory=now)
+    host: str = field(default_factory=socket.gethostname)
+    pid: int = field(default_factory=os.getpid)
+
+    @classmethod
+    def from_json(cls, text: str) -> Note:
+        """Read a note; raises StoreError for text that is none."""
+        try:
+            return cls(**json.loads(text))
+        except (ValueError, TypeError) as error:
+            raise StoreError(f"a note should be the JSON that a task wrote. Received: {text[:200]!r}") from error
+
+    def to_json(self) -> str:
+        """Write it for people to read too."""
+        return _to_json(self)
+
+
+def _to_json(values: Commit | Note) -> str:
+    return json.dumps(dataclasses.asdict(values), indent=1, sort_keys=True) + "\n"
 
 
 def digest_of(parts: Mapping[Any, str]) -> str:

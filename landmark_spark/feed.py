@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
+import fsspec
 import numpy as np
 import numpy.typing as npt
 
@@ -35,6 +36,7 @@ def iterate_batches(
 ) -> Iterator[Batch]:
     """Yield every row of a part of the training images exactly once, in batches.
 
+    urls: of the Parquet files, all in one store; of any scheme that fsspec knows.
     part: "train", "validation" (what is held out of it) or "everything" (both).
     features: (B, D) float16; labels: (B,) int32; the last batch may be smaller. What is trained on is shuffled by the
     seed: row groups in a random order, then rows within a window of ``shuffle_rows`` (16 KB a row for VGG16, so 134 MB
@@ -85,10 +87,34 @@ def _row_groups(urls: Sequence[str], *, seed: int | None) -> Iterator[dict[str, 
         shuffle_row_groups=seed is not None,
         seed=seed,
         num_epochs=1,
+        filesystem=_file_system(urls[0]),
     )
     with reader:
         for group in reader:
             yield group._asdict()
+
+
+def _file_system(url: str) -> Any:
+    """Return what petastorm reads a store by; None for local files, which it knows by itself.
+
+    It asks pyarrow for the older kind of data set, which takes the older kind of file system and no other.
+    """
+    if url.startswith("file://"):
+        return None
+    from pyarrow.filesystem import FileSystem
+
+    below = fsspec.core.url_to_fs(url)[0]
+
+    class Readable(FileSystem):  # type: ignore[misc]
+        """The rest of the store's own file system, as far as reading files by name needs it."""
+
+        def isfile(self, path: str) -> bool:  # noqa: ARG002
+            return True  # the names are those of commits; petastorm asks three times a pass, a request each
+
+        def open(self, path: str, mode: str = "rb") -> Any:
+            return below.open(path, mode, cache_type="none")  # column chunks are asked for whole: no read-ahead
+
+    return Readable()
 
 
 def _of_part(rows: dict[str, npt.NDArray[Any]], part: Part, validation_fraction: float) -> Batch:

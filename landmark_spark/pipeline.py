@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from landmark_spark import schemas
 from landmark_spark.schemas import (
     BOTTLENECKS,
     IMAGES,
@@ -56,8 +55,6 @@ __all__ = [
     "Output",
     "Stage",
     "check_graph",
-    "describe",
-    "describe_tables",
     "expectations",
     "settings_of",
     "stage_named",
@@ -91,9 +88,9 @@ class Stage:
     inputs: tables read shard by shard, or ``whole(...)``. settings: its section of the configuration. also: what else
     its result depends on, such as the contents of a csv file. version: raised when the same settings give another
     result. accelerator: it is what a GPU is for. keeps_rows: every shard has as many rows as the same shard of the
-    first input. fetches: it goes out to the URLs, so that a served folder must be up. preflight: raises where something
-    it needs is not there; called before the first stage of a run, so that hours of downloads do not end in a missing
-    file.
+    first input. fetches: it goes out to the URLs, so that a served folder must be up, and what failed there can be
+    retried by its status, the first column that its output counts. preflight: raises where something it needs is not
+    there; called before the first stage of a run, so that hours of downloads do not end in a missing file.
     """
 
     function: Callable[..., Any]
@@ -297,29 +294,6 @@ def _schema_text(output: Output) -> str:
     if isinstance(output, Artifact):
         return output.path
     return ", ".join(f"{each.name} {each.type} {each.nullable}" for each in output.schema)
-
-
-def describe() -> str:
-    """Return the stages and the tables as Markdown: the README's."""
-    lines = ["| stage | reads | writes | GPU | what it does |", "|---|---|---|---|---|"]
-    for stage in STAGES:
-        gpu = "yes" if stage.accelerator else ""
-        reads = ", ".join(f"`{each.output.name}`" for each in stage.reads) or "the csv files"
-        writes = ", ".join(f"`{each.path if isinstance(each, Artifact) else each.name}`" for each in stage.outputs)
-        lines.append(f"| `{stage.name}` | {reads} | {writes} | {gpu} | {stage.summary} |")
-    return "\n".join(lines)
-
-
-def describe_tables() -> str:
-    """Return every table's columns as Markdown."""
-    tables = [each for stage in STAGES for each in stage.outputs if isinstance(each, Table)]
-    blocks = []
-    for table in tables:
-        rows = [f"| `{each.name}` | {each.type} | {schemas.column_doc(each)} |" for each in table.schema]
-        blocks.append(
-            "\n".join([f"### `{table.name}`: {table.doc}", "", "| column | type | |", "|---|---|---|", *rows])
-        )
-    return "\n\n".join(blocks)
 
 
 check_graph()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from landmark_spark.commits import WHOLE, Commit, Stamp, digest_of
+from landmark_spark.core.statuses import check_status_words, matches_status
 from landmark_spark.pipeline import STAGES, Expectation, Input, Output, Stage, stage_named
 from landmark_spark.settings import Config
 
@@ -34,6 +36,8 @@ class Choice:
     force: bool = False
     shard: tuple[int, int] | None = None
     """(i, n), i from 1: the shards s with s % n == i - 1."""
+    retry: tuple[str, ...] = ()
+    """Statuses to fetch again in shards that are up to date: words of core.fetching.matches_status."""
 
     def takes(self, shard: int) -> bool:
         """Whether the shard is among those asked for."""
@@ -50,11 +54,15 @@ class Inventory:
 
 @dataclass(frozen=True)
 class PlannedStage:
-    """One stage of a plan: the shards to make (WHOLE for what is not sharded; empty = nothing to do), and why."""
+    """One stage of a plan: the shards to make (WHOLE for what is not sharded; empty = nothing to do), and why.
+
+    retried: those of them that are up to date and in which only the rows of the statuses chosen are made anew.
+    """
 
     stage: Stage
     shards: tuple[int, ...]
     reason: str
+    retried: tuple[int, ...] = ()
 
 
 def choose(
@@ -64,8 +72,9 @@ def choose(
     only: str | None = None,
     force: bool = False,
     shard: str | None = None,
+    retry: str | None = None,
 ) -> Choice:
-    """Read ``--from``, ``--to``, ``--only``, ``--force`` and ``--shard i/n``. Raises PlanError."""
+    """Read ``--from``, ``--to``, ``--only``, ``--force``, ``--shard i/n``, ``--retry WORD,WORD``. Raises PlanError."""
     try:
         if only and (first or last):
             raise PlanError("--only should not be given together with --from or --to")
@@ -75,7 +84,26 @@ def choose(
         raise PlanError(str(error)) from error
     if start > end:
         raise PlanError(f"--from should not come after --to. Received: {first} and {last}")
-    return Choice(STAGES[start : end + 1], force, _shard_choice(shard))
+    stages = STAGES[start : end + 1]
+    return Choice(stages, force, _shard_choice(shard), _retry_choice(retry, stages, force=force))
+
+
+def _retry_choice(text: str | None, stages: Sequence[Stage], *, force: bool) -> tuple[str, ...]:
+    if text is None:
+        return ()
+    words = tuple(word.strip() for word in text.split(",") if word.strip())
+    if not words:
+        raise PlanError(f"--retry should be statuses, such as timeout,http_5xx. Received: {text!r}")
+    try:
+        check_status_words(words)
+    except ValueError as error:
+        raise PlanError(f"--retry: {error}") from error
+    if force:
+        raise PlanError("--retry should not be given together with --force, which fetches everything again")
+    if not any(stage.fetches for stage in stages):
+        fetching = next(stage.name for stage in STAGES if stage.fetches)
+        raise PlanError(f"--retry should be given for stages that include {fetching}")
+    return words
 
 
 def _shard_choice(text: str | None) -> tuple[int, int] | None:
@@ -125,11 +153,41 @@ def decide(
         reason = _why(stage, shard, config, inventory, expected=expected, will_change=will_change)
         if reason:
             reasons[shard] = reason
+    found = _rows_to_retry(stage, [each for each in shards if each not in reasons], choice, inventory)
+    retried = tuple(found)
+    if found:
+        reasons = dict(sorted((reasons | dict.fromkeys(found, _retry_reason(found.values()))).items()))
     if not reasons:
-        return PlannedStage(stage, (), "up to date")
+        return PlannedStage(stage, (), "no row to retry" if choice.retry and stage.fetches else "up to date")
     if len(reasons) < len(shards) and len(set(reasons.values())) == 1:
-        return PlannedStage(stage, tuple(reasons), f"{next(iter(reasons.values()))} (shards {_listed(reasons)})")
-    return PlannedStage(stage, tuple(reasons), next(iter(reasons.values())))
+        reason = f"{next(iter(reasons.values()))} (shards {_listed(reasons)})"
+        return PlannedStage(stage, tuple(reasons), reason, retried)
+    stale = next((reason for shard, reason in reasons.items() if shard not in found), "")
+    return PlannedStage(stage, tuple(reasons), stale or next(iter(reasons.values())), retried)
+
+
+def _rows_to_retry(
+    stage: Stage, shards: Sequence[int], choice: Choice, inventory: Inventory
+) -> dict[int, dict[str, int]]:
+    """Return, for each of the shards that has any, how many rows have a status that is to be retried."""
+    if not (choice.retry and stage.fetches):
+        return {}
+    commits = inventory.commits.get(stage.outputs[0].name, {})
+    found = {}
+    for shard in shards:
+        rows = {status: sum(hosts.values()) for status, hosts in commits[shard].counts.items()}
+        mine = {status: count for status, count in rows.items() if matches_status(status, choice.retry)}
+        if mine:
+            found[shard] = mine
+    return found
+
+
+def _retry_reason(counts: Iterable[Mapping[str, int]]) -> str:
+    total: Counter[str] = Counter()
+    for each in counts:
+        total.update(each)
+    listed = ", ".join(f"{count} {status}" for status, count in sorted(total.items()))
+    return f"retry of {total.total()} rows: {listed}"
 
 
 def _listed(shards: Mapping[int, str]) -> str:

@@ -26,6 +26,7 @@ from landmark_spark.planning import (
     missing_inputs,
     plan_stages,
 )
+from landmark_spark.progress import count_by_first, listed_counts, told_progress
 from landmark_spark.schemas import METRICS, Artifact
 from landmark_spark.session import cause_of, open_session
 from landmark_spark.settings import Config, ConfigError
@@ -179,7 +180,7 @@ class _Run:
             shard: Stamp(stage.name, expected.fingerprint, expected.settings, input_digests(stage, shard, inventory))
             for shard in decision.shards
         }
-        num_rows = self._make(stage, stamps, inventory)
+        num_rows = self._make(stage, stamps, inventory, decision.retried)
         seconds = time.monotonic() - started
         result = StageResult(stage.name, len(decision.shards), num_rows, seconds, decision.reason)
         self.store.write_bytes(f"_runs/{stage.name}.json", json.dumps(dataclasses.asdict(result), indent=1).encode())
@@ -187,7 +188,7 @@ class _Run:
         self.tell(f"{stage.name}: {made}in {seconds:.1f} s")
         return result
 
-    def _make(self, stage: Stage, stamps: Stamps, inventory: Inventory) -> int:
+    def _make(self, stage: Stage, stamps: Stamps, inventory: Inventory, retried: tuple[int, ...]) -> int:
         """Call the stage's function and commit what it returns; return the rows of its first output."""
         config = self.config
         with contextlib.ExitStack() as stack:
@@ -195,8 +196,18 @@ class _Run:
                 _check_reach(str(self.session.get().sparkContext.master))
                 base_url = stack.enter_context(serve_folder(config.serve_folder))
                 config = dataclasses.replace(config, base_url=base_url, serve_folder="")
-            context = Context(self.session.get(), self.store, config, tuple(stamps), self.tell, self._timings())
-            with _one_line_errors(stage):
+            context = Context(
+                self.session.get(),
+                self.store,
+                config,
+                tuple(stamps),
+                self.tell,
+                self._timings(),
+                self.choice.retry,
+                retried,
+            )
+            totals = self._totals(stage, stamps, inventory)
+            with _one_line_errors(stage), told_progress(context, stage.name, stage.outputs[0], totals):
                 inputs = [self._read(each, context, inventory) for each in stage.reads]
                 made = stage.function(context, *inputs)
                 results = made if len(stage.outputs) > 1 else (made,)
@@ -205,7 +216,16 @@ class _Run:
                     for output, result in zip(stage.outputs, results, strict=True)
                 ]
             context.spark.catalog.clearCache()
+        if counts := count_by_first([each.counts for each in commits[0]]):
+            self.tell(f"{stage.name}: {listed_counts(counts)}")
         return sum(commit.num_rows for commit in commits[0])
+
+    def _totals(self, stage: Stage, stamps: Stamps, inventory: Inventory) -> dict[int, int] | None:
+        """Return the rows that each shard will have, where that is known beforehand."""
+        if not stage.keeps_rows:
+            return None
+        source = inventory.commits[stage.reads[0].output.name]
+        return {shard: source[shard].num_rows for shard in stamps}
 
     def _timings(self) -> tuple[tuple[str, int, float], ...]:
         found = []

@@ -38,12 +38,14 @@ class Table:
     """A table of the store: its name, its columns, and the columns its rows are ordered by within a shard.
 
     A sharded table has the partition column ``shard`` besides its columns; one that is not is a single part.
+    ``counted`` names string columns: the commit of each shard says how many rows have which values of them.
     """
 
     name: str
     schema: pa.Schema
     order: tuple[str, ...]
     sharded: bool = True
+    counted: tuple[str, ...] = ()
     doc: str = ""
 
 
@@ -147,11 +149,19 @@ IMAGES = Table(
             _column("width", pa.int32(), "of the original after EXIF rotation, pixels; 0 = unknown"),
             _column("height", pa.int32(), "of the original after EXIF rotation, pixels; 0 = unknown"),
             _column("num_bytes", pa.int64(), "length of the body received"),
-            _column("num_attempts", pa.int32(), "attempts made, each with its redirects"),
+            _column("sha256", pa.string(), "of the body received, in hex; empty where there is none"),
+            _column("num_attempts", pa.int32(), "attempts made over all runs, each with its redirects"),
+            _column("host", pa.string(), "of the URL asked for, without port, user name and password"),
             _column("url", pa.string(), "as in records"),
+            _column(
+                "final_url",
+                pa.string(),
+                "where redirects led, without user name and password; relative to base_url where it stayed below it",
+            ),
         ]
     ),
     order=("split", "id"),
+    counted=("status", "host"),
     doc="one row a record: the resized pictures, or a status",
 )
 

@@ -1,11 +1,12 @@
 """Every setting: one frozen dataclass a stage, each field with its default, unit, reason and range.
 
-Defaults live here, once. A setting whose name is in its class's ``SPEED`` changes how fast a stage runs and not what it
-gives: it is no part of the stage's fingerprint.
+Defaults live here, once. A setting whose name is in its class's ``SPEED`` changes how fast a stage runs, or how hard it
+tries, and not what it gives where it succeeds: it is no part of the stage's fingerprint.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
@@ -79,9 +80,28 @@ class IndexSettings:
 
 @dataclass(frozen=True)
 class DownloadSettings:
-    """Stage download_images."""
+    """Stage download_images.
 
-    SPEED: ClassVar[frozenset[str]] = frozenset({"num_threads"})
+    The limits are no part of the fingerprint: a changed one counts for what is fetched from then on, and
+    ``run --retry`` fetches again what failed by the old one.
+    """
+
+    SPEED: ClassVar[frozenset[str]] = frozenset(
+        {
+            "num_threads",
+            "deadline",
+            "connect_timeout",
+            "read_timeout",
+            "decode_timeout",
+            "max_bytes",
+            "max_pixels",
+            "max_attempts",
+            "max_connections_per_host",
+            "max_requests_per_second_per_host",
+            "allow_private_addresses",
+            "user_agent",
+        }
+    )
 
     image_size: int = _setting(128, "side of the square picture, pixels; 128 as the challenge entry had it", minimum=32)
     resize_mode: Literal["stretch", "crop", "pad"] = _setting(
@@ -91,13 +111,30 @@ class DownloadSettings:
     references_per_landmark: int = _setting(20, "training images of a landmark that keep a larger copy", minimum=0)
     jpeg_quality: int = _setting(95, "of the square picture", minimum=1, maximum=100)
     large_jpeg_quality: int = _setting(90, "of the larger copy", minimum=1, maximum=100)
+    opt_out: str = _setting(
+        "noai noimageai noindex noimageindex",
+        "directives of the header X-Robots-Tag by which a server keeps its pictures out; empty = none is respected",
+    )
     deadline: float = _setting(30.0, "seconds for one URL, redirects and retries included", above=0.0, maximum=86_400.0)
+    connect_timeout: float = _setting(10.0, "seconds to connect", above=0.0, maximum=86_400.0)
+    read_timeout: float = _setting(10.0, "longest silence of a server, seconds", above=0.0, maximum=86_400.0)
+    decode_timeout: float = _setting(60.0, "seconds to decode and resize one picture", above=0.0, maximum=86_400.0)
     max_bytes: int = _setting(50_000_000, "largest body accepted, bytes", minimum=1)
     max_pixels: int = _setting(100_000_000, "largest picture decoded, pixels", minimum=1)
     max_attempts: int = _setting(3, "requests for one URL; only what can heal is tried again", minimum=1)
-    connect_timeout: float = _setting(10.0, "seconds to connect", above=0.0, maximum=86_400.0)
+    max_connections_per_host: int = _setting(
+        64, "requests at once to one host, of the whole run: shared by its tasks, each of which has one", minimum=1
+    )
+    max_requests_per_second_per_host: float = _setting(
+        0.0, "of the whole run, shared by its tasks; 0 = as many as the connections allow", minimum=0.0
+    )
+    allow_private_addresses: bool = _setting(
+        False, "fetch from private, loopback and link-local addresses; base_url's own host is always allowed"
+    )
     num_threads: int = _setting(16, "requests at once in one task", minimum=1, maximum=1024)
-    user_agent: str = _setting("landmark-spark (batch image download)", "User-Agent header")
+    user_agent: str = _setting(
+        "landmark-spark (batch image download)", "User-Agent header; put an address in where you can be reached"
+    )
 
 
 @dataclass(frozen=True)
@@ -255,5 +292,8 @@ class Config:
         agent = self.download.user_agent
         if not agent.strip() or not (agent.isascii() and agent.isprintable()):
             raise ConfigError(f"download.user_agent should be printable ASCII. Received: {agent!r}")
+        for word in self.download.opt_out.split():
+            if not re.fullmatch("[A-Za-z][A-Za-z0-9_-]*", word):
+                raise ConfigError(f"download.opt_out should be words with spaces between. Received: {word!r}")
         if self.base_url and self.serve_folder:
             raise ConfigError("base_url and serve_folder should not both be given: the second sets the first")

@@ -12,7 +12,7 @@ import pyspark
 
 from landmark_spark.session import find_java
 
-__all__ = ["ROOT", "spark_submit", "standalone_cluster"]
+__all__ = ["ROOT", "environment", "spark_submit", "standalone_cluster", "start_submit"]
 
 ROOT = Path(__file__).resolve().parent.parent
 SPARK = Path(pyspark.__file__).parent
@@ -66,14 +66,20 @@ def wait_for(log, text, count, seconds=60):
 
 def spark_submit(master, job, arguments, timeout=540):
     """Submit a job file of the project; return what it printed."""
+    process = start_submit(master, job, arguments)
+    printed, _ = process.communicate(timeout=timeout)
+    assert process.returncode == 0, printed
+    return printed
+
+
+def start_submit(master, job, arguments):
+    """Submit a job file of the project in a process group of its own, so that all of the driver can be killed."""
     command = [SPARK / "bin" / "spark-submit", "--master", master, "--conf", "spark.executor.memory=2g"]
-    done = subprocess.run(
+    return subprocess.Popen(
         [*command, ROOT / "jobs" / job, *arguments],
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         text=True,
         env=environment(),
-        timeout=timeout,
-        check=False,
+        start_new_session=True,
     )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout

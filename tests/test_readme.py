@@ -1,15 +1,21 @@
 import re
 from pathlib import Path
 
-from landmark_spark.pipeline import STAGES, describe
+from landmark_spark.descriptions import describe_stages, describe_statuses
+from landmark_spark.pipeline import STAGES
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-def test_the_readmes_table_of_stages_is_the_one_that_describe_prints():
-    start, end = "<!-- stages: landmark-spark describe -->\n", "\n<!-- end of stages -->"
-    assert README[README.index(start) + len(start) : README.index(end)] == describe()
+def block(name):
+    start, end = f"<!-- {name}: landmark-spark describe -->\n", f"\n<!-- end of {name} -->"
+    return README[README.index(start) + len(start) : README.index(end)]
+
+
+def test_the_readmes_tables_are_those_that_describe_prints():
+    assert block("stages") == describe_stages()
+    assert block("statuses") == describe_statuses()
 
 
 def test_nothing_is_left_to_be_filled_in():

@@ -1,29 +1,23 @@
 import hashlib
 import json
+import os
+import time
+from datetime import datetime
+from pathlib import Path
 
+import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
+from store_rows import STAMP, Frame, rows, write, write_as_driver
 
-from landmark_spark.commits import WHOLE, Commit, Stamp, StoreError, digest_of
+from landmark_spark import partition_writer
+from landmark_spark.commits import WHOLE, Commit, Note, Stamp, StoreError, digest_of
+from landmark_spark.ledger import Ledger
+from landmark_spark.partition_writer import PartitionWriter
 from landmark_spark.schemas import LANDMARKS, PREDICTIONS, TOP_MODEL
-from landmark_spark.store import Store, _PartitionWriter
-
-STAMP = Stamp("predict_landmarks", "f")
-
-
-def rows(shard, count, first=0):
-    schema = PREDICTIONS.schema.append(pa.field("shard", pa.int32()))
-    values = [
-        {"id": f"i{k}", "rank": 0, "landmark_id": k, "class_index": k, "score": 0.5, "shard": shard}
-        for k in range(first, first + count)
-    ]
-    return pa.RecordBatch.from_pylist(values, schema=schema)
-
-
-def write(store, batches, shards, expected=None):
-    writer = _PartitionWriter(store.url, PREDICTIONS, dict.fromkeys(shards, STAMP), expected or {})
-    return list(writer(iter(batches)))
+from landmark_spark.store import Store
 
 
 def test_a_written_shard_is_read_back_with_its_digest_and_size(tmp_path):
@@ -58,6 +52,7 @@ def test_a_shard_with_fewer_rows_than_its_input_is_not_committed(tmp_path):
     with pytest.raises(StoreError, match="shard 2 of predictions should have 5 rows. Received: 4"):
         write(store, [rows(2, 4)], [2], {2: 5})
     assert store.commits(PREDICTIONS) == {}
+    assert store.present_files(PREDICTIONS) == {}
 
 
 def test_a_task_that_dies_midway_leaves_nothing_visible(tmp_path):
@@ -69,6 +64,7 @@ def test_a_task_that_dies_midway_leaves_nothing_visible(tmp_path):
 
     with pytest.raises(OSError, match="disk"):
         write(store, dying(), [0])
+    assert [each for each in (tmp_path / "predictions").rglob("*") if each.is_file()] == []
     assert store.commits(PREDICTIONS) == {}
     with pytest.raises(StoreError, match="predictions should have the shards asked for"):
         store.files(PREDICTIONS)
@@ -148,7 +144,7 @@ def test_an_unsharded_table_is_one_part(tmp_path):
     batch = pa.RecordBatch.from_pylist(
         [{"landmark_id": 7, "class_index": 0, "num_train_images": 2, "name": ""}], schema=LANDMARKS.schema
     )
-    list(_PartitionWriter(store.url, LANDMARKS, {WHOLE: STAMP}, {})(iter([batch])))
+    list(PartitionWriter(store.url, LANDMARKS, {WHOLE: STAMP}, {})(iter([batch])))
     assert store.commits(LANDMARKS)[WHOLE].num_rows == 1
 
 
@@ -157,6 +153,234 @@ def test_a_url_that_no_file_system_knows_is_refused():
         Store("nosuch://x")
 
 
+def test_a_store_that_cannot_be_reached_is_an_error_of_one_line(renaming, monkeypatch):
+    def without_keys(*_, **__):
+        raise RuntimeError("no credentials")
+
+    monkeypatch.setattr(RenamingFileSystem, "ls", without_keys)
+    with pytest.raises(StoreError, match=r"store should be reachable. Received: renaming://run \(no credentials\)"):
+        renaming.commits(PREDICTIONS)
+
+
 def test_a_relative_store_is_made_absolute_for_the_tasks(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert Store("run").url == str(tmp_path / "run")
+
+
+def test_a_store_may_lie_in_a_folder_whose_name_looks_like_a_pattern(tmp_path):
+    store = Store(str(tmp_path / "run [1]*"))
+    write(store, [rows(0, 2)], [0])
+    assert store.commits(PREDICTIONS)[0].num_rows == 2
+    assert store.read_arrow(PREDICTIONS, ["id"]).num_rows == 2
+
+
+def test_a_shards_data_is_on_the_disk_before_its_name_and_its_name_before_the_commit(tmp_path, monkeypatch):
+    steps = []
+    flush, rename = os.fsync, Path.replace
+
+    def noted_flush(descriptor):
+        steps.append(("flush", Path(f"/proc/self/fd/{descriptor}").readlink().name[:8]))
+        flush(descriptor)
+
+    def noted_rename(source, target):
+        steps.append(("rename", Path(target).name[:8]))
+        rename(source, target)
+
+    store = Store(str(tmp_path))
+    monkeypatch.setattr(Ledger, "leave_note", lambda *_: None)
+    monkeypatch.setattr(os, "fsync", noted_flush)
+    monkeypatch.setattr(Path, "replace", noted_rename)
+    write(store, [rows(0, 2)], [0])
+    part = store.commits(PREDICTIONS)[0].files[0].path.rpartition("/")[2]
+    data = [("flush", "_writing"), ("rename", part[:8]), ("flush", "shard=0")]
+    assert steps == [*data, ("flush", "_writing"), ("rename", "shard=0."), ("flush", "predicti")]
+
+
+class RenamingFileSystem(MemoryFileSystem):
+    """A file is visible as it grows, a rename is one step: as on hdfs."""
+
+    protocol = "renaming"
+    store = {}  # noqa: RUF012
+    pseudo_dirs = [""]  # noqa: RUF012
+    renamed = []  # noqa: RUF012
+
+    def mv(self, path1, path2, **_):
+        assert not self.exists(path2)
+        self.store[path2] = self.store.pop(path1)
+        self.renamed.append(path2)
+
+
+@pytest.fixture
+def renaming():
+    fsspec.register_implementation("renaming", RenamingFileSystem, clobber=True)
+    yield Store("renaming://run")
+    RenamingFileSystem.store.clear()
+    RenamingFileSystem.renamed.clear()
+
+
+def test_where_a_file_is_visible_as_it_grows_it_is_written_under_another_name(renaming):
+    seen = []
+
+    def batches():
+        yield rows(0, 600)
+        seen.extend(renaming.present_files(PREDICTIONS))
+
+    write(renaming, batches(), [0])
+    write(renaming, [rows(0, 3)], [0])
+    assert [name.split("/")[-1][:8] for name in seen] == ["_writing"]
+    assert renaming.commits(PREDICTIONS)[0].num_rows == 3
+    assert not [name for name in renaming.file_system.store if "_writing" in name]
+    assert len([name for name in renaming.file_system.renamed if name.endswith(".parquet")]) == 2
+    assert renaming.read_arrow(PREDICTIONS, ["id"]).num_rows == 3
+
+
+def test_a_task_that_dies_there_removes_what_it_wrote(renaming):
+    with pytest.raises(StoreError, match="should have 700 rows"):
+        write(renaming, [rows(0, 600)], [0], {0: 700})
+    assert renaming.present_files(PREDICTIONS) == {}
+
+
+def test_a_reader_from_whom_a_file_is_taken_looks_for_the_new_commit(tmp_path, monkeypatch):
+    store = Store(str(tmp_path))
+    write_as_driver(store, [rows(0, 2)], [0])
+    look = Store.files
+    num_looks = []
+
+    def and_then_replaced(self, table, shards=None):
+        names = look(self, table, shards)
+        if len(num_looks) < 3:
+            write_as_driver(Store(str(tmp_path)), [rows(0, 3 + len(num_looks))], [0])
+        num_looks.append(names)
+        return names
+
+    monkeypatch.setattr(Store, "files", and_then_replaced)
+    assert store.read_arrow(PREDICTIONS, ["id"]).num_rows == 5  # 2, 3, 4 rows were replaced in turn
+    assert len(num_looks) == 4
+
+
+def test_a_commit_whose_file_stays_away_is_an_error(tmp_path):
+    store = Store(str(tmp_path))
+    write(store, [rows(0, 2)], [0])
+    (tmp_path / store.files(PREDICTIONS)[0]).unlink()
+    with pytest.raises(StoreError, match="predictions should have the files of its commits"):
+        store.read_arrow(PREDICTIONS, ["id"])
+
+
+def test_columns_that_nobody_asked_for_are_not_read(tmp_path, monkeypatch):
+    store = Store(str(tmp_path))
+    values = [
+        {"landmark_id": 1, "class_index": k, "num_train_images": 2, "name": os.urandom(5000).hex()} for k in range(300)
+    ]
+    batch = pa.RecordBatch.from_pylist(values, schema=LANDMARKS.schema)
+    list(PartitionWriter(store.url, LANDMARKS, {WHOLE: STAMP}, {})(iter([batch])))
+    num_bytes = []
+    opened = type(store.file_system).open
+
+    def counted(self, path, *arguments, **options):
+        file = opened(self, path, *arguments, **options)
+        read = file.read
+
+        def counted_read(*size):
+            data = read(*size)
+            num_bytes.append(len(data))
+            return data
+
+        file.read = counted_read
+        return file
+
+    monkeypatch.setattr(type(store.file_system), "open", counted)
+    assert store.read_arrow(LANDMARKS, ["class_index"]).column(0).to_pylist() == list(range(300))
+    (whole,) = store.present_files(LANDMARKS).values()
+    assert whole > 1_500_000  # the names: 5,000 random bytes each
+    assert 0 < sum(num_bytes) < 200_000  # the footer and one small column
+
+
+# Notes
+
+
+def test_the_note_of_a_shard_is_there_when_it_is_opened_then_every_few_seconds(tmp_path, monkeypatch):
+    clock = [100.0]
+    monkeypatch.setattr(partition_writer.time, "monotonic", lambda: clock[0])
+    store = Store(str(tmp_path))
+    seen = []
+
+    def batches():
+        for seconds in (0, 4.9, 0.2, 1):
+            clock[0] += seconds
+            yield rows(2, 10)
+            seen.append(store.notes(PREDICTIONS)[2].num_rows)
+
+    write(store, batches(), [2])
+    assert seen == [0, 0, 30, 30]
+    assert store.notes(PREDICTIONS) == {}
+
+
+def test_a_note_says_who_writes_since_when(tmp_path):
+    store = Store(str(tmp_path))
+    before = time.time()
+    seen = []
+
+    def batches():
+        yield rows(2, 10)
+        seen.append(json.loads((tmp_path / "_progress" / "predictions" / "shard=2.json").read_text()))
+
+    write(store, batches(), [2])
+    (note,) = seen
+    assert note["pid"] == os.getpid()
+    assert note["host"] == os.uname().nodename
+    assert (note["output"], note["shard"], note["counts"]) == ("predictions", 2, {})
+    assert before - 1 <= datetime.fromisoformat(note["started"]).timestamp() <= time.time()
+    assert note["started"] <= note["updated"]
+
+
+def test_a_damaged_note_is_passed_over(tmp_path):
+    store = Store(str(tmp_path))
+    store.leave_note(Note("predictions", 1, 5, {}, started="now"))
+    for number, data in enumerate([b"", b"{", b"[]", b"{}", b"null", b"\xff"]):
+        (tmp_path / "_progress" / "predictions" / f"shard={10 + number}.json").write_bytes(data)
+    assert {shard: note.num_rows for shard, note in store.notes(PREDICTIONS).items()} == {1: 5}
+
+
+def test_a_note_that_cannot_be_written_fails_nothing(tmp_path):
+    (tmp_path / "_progress").write_text("a file where the folder should be")
+    store = Store(str(tmp_path))
+    write(store, [rows(0, 5)], [0])
+    assert store.commits(PREDICTIONS)[0].num_rows == 5
+
+
+def test_the_driver_removes_the_notes_of_tasks_that_died(tmp_path):
+    store = Store(str(tmp_path))
+    for shard in (0, 1, 2):
+        store.leave_note(Note("predictions", shard, 5, {}, started="now"))
+    write_as_driver(store, [rows(0, 5)], [0, 1])
+    assert list(store.notes(PREDICTIONS)) == [2]
+    store.forget_shards(PREDICTIONS, 2)
+    assert store.notes(PREDICTIONS) == {}
+
+
+def test_a_shard_without_rows_is_committed_and_a_replaced_one_takes_its_file_with_it(tmp_path):
+    store = Store(str(tmp_path))
+    write_as_driver(store, [rows(0, 5)], [0, 1])
+    before = store.commits(PREDICTIONS)
+    done = store.write(Frame([rows(0, 2)]), PREDICTIONS, {0: STAMP})
+    assert {shard: each.num_rows for shard, each in before.items()} == {0: 5, 1: 0}
+    assert done == {0: store.commits(PREDICTIONS)[0]}
+    assert set(store.present_files(PREDICTIONS)) == {done[0].files[0].path, before[1].files[0].path}
+
+
+@pytest.mark.jvm
+def test_spark_passes_over_what_is_being_written(tmp_path, spark):
+    store = Store(str(tmp_path))
+    write(store, [rows(0, 5)], [0])
+    seen = []
+
+    def batches():
+        yield rows(1, 600)
+        seen.extend(name for name in store.present_files(PREDICTIONS) if "/_writing-" in name)
+        seen.append(spark.read.parquet(str(tmp_path / "predictions")).count())
+
+    write(store, batches(), [1])
+    assert len(seen) == 2
+    assert seen[1] == 5
+    assert spark.read.parquet(str(tmp_path / "predictions")).count() == 605
+    assert store.read(spark, PREDICTIONS).count() == 605

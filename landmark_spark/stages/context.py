@@ -20,6 +20,8 @@ class Context:
     """The session, the store, the whole configuration with its inputs resolved, and the shards to make.
 
     tell: says a line to the person who runs the stage. timings: (stage, rows, seconds) of each stage's last run.
+    retried: those of the shards that are up to date, in which only the rows whose status is one of the words ``retry``
+    (core.fetching.matches_status) are to be made anew.
     """
 
     spark: SparkSession
@@ -28,3 +30,5 @@ class Context:
     shards: tuple[int, ...]
     tell: Callable[[str], None]
     timings: tuple[tuple[str, int, float], ...] = ()
+    retry: tuple[str, ...] = ()
+    retried: tuple[int, ...] = ()

@@ -1,22 +1,24 @@
-"""Stage: records -> images, over HTTP, with a thread pool in each task."""
+"""Stage: records -> images, over HTTP; each task fetches and decodes in a child process with a pool of threads."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from landmark_spark.core.fetching import Fetched, FetchLimits, fetch_all, load_fetcher
-from landmark_spark.core.images import ImageError, decode_image, encode_jpeg
+from landmark_spark.child_process import Cause, Done, Report, Submit
 from landmark_spark.core.records import resolve_url
-from landmark_spark.core.resizing import resize_image, resize_to_fit
-from landmark_spark.gpu import limit_native_threads
-from landmark_spark.schemas import IMAGES
+from landmark_spark.core.statuses import matches_status
+from landmark_spark.core.urls import parse_http_url
+from landmark_spark.isolation import Window, run_isolated
+from landmark_spark.schemas import IMAGES, RECORDS
 from landmark_spark.settings import Config, DownloadSettings
 from landmark_spark.stages.context import Context
+from landmark_spark.stages.download_worker import Downloaded, Job, worker_of
 from landmark_spark.stages.index_images import file_digest
 from landmark_spark.store import arrow_schema, conform, spark_schema
 
@@ -26,7 +28,9 @@ if TYPE_CHECKING:
 __all__ = ["address_of", "download_images"]
 
 _ROWS_A_BATCH = 64
-_WINDOW_A_THREAD = 16
+_RUNNING_A_THREAD = 16  # so that hosts which must wait leave work for the threads
+_MAX_WAITING = 4096  # rows come out in the order they went in: one slow URL holds up few others
+_MAX_WAITING_BYTES = 128_000_000
 _SCHEMA = arrow_schema(IMAGES)
 
 
@@ -44,74 +48,75 @@ def address_of(config: Config) -> dict[str, str]:
 
 def download_images(context: Context, records: DataFrame) -> DataFrame:
     """Fetch, decode and resize every image; one that fails is a row with a status."""
-    task = _Download(context.config.download, context.config.base_url)
+    settings = context.config.download
+    num_tasks = min(len(context.shards), context.spark.sparkContext.defaultParallelism)
+    worker = worker_of(settings, base_url=context.config.base_url, num_tasks=num_tasks)
+    task = _Download(settings, context.config.base_url, worker, frozenset(context.retry))
+    if context.retried:
+        fresh = [shard for shard in context.shards if shard not in context.retried]
+        stored = context.store.read(context.spark, IMAGES, context.retried).mapInArrow(task, spark_schema(IMAGES))
+        if not fresh:
+            return conform(stored, IMAGES)
+        records = context.store.read(context.spark, RECORDS, fresh)
+        return conform(records.mapInArrow(task, spark_schema(IMAGES)).unionByName(stored), IMAGES)
     return conform(records.mapInArrow(task, spark_schema(IMAGES)), IMAGES)
 
 
 @dataclass(frozen=True)
 class _Download:
-    """Fetches the records of one partition inside a Spark task."""
+    """Makes the rows of one partition inside a Spark task: of records all, of images those whose status is retried."""
 
     settings: DownloadSettings
     base_url: str
+    worker: Callable[[Report], Submit[Job]]
+    retry: frozenset[str]
 
     def __call__(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        limit_native_threads()
-        settings = self.settings
-        limits = FetchLimits(
-            deadline=settings.deadline,
-            connect_timeout=settings.connect_timeout,
-            max_bytes=settings.max_bytes,
-            max_attempts=settings.max_attempts,
-            user_agent=settings.user_agent,
+        num_threads = self.settings.num_threads
+        window = Window(
+            _RUNNING_A_THREAD * num_threads, _MAX_WAITING, _MAX_WAITING_BYTES, patience=self.settings.decode_timeout
         )
-        fetch = load_fetcher(limits, num_threads=settings.num_threads)
-        jobs = ((None, record) for batch in batches for record in batch.to_pylist())
-        # Rows come out in the order they went in: the window is wide, so that one slow URL holds up few others.
-        rows = fetch_all(
-            jobs,
-            lambda record: self._row(record, fetch(resolve_url(record["url"], self.base_url))),
-            num_threads=settings.num_threads,
-            window=_WINDOW_A_THREAD * settings.num_threads,
-        )
+        under_way: deque[dict[str, Any]] = deque()
+
+        def jobs() -> Iterator[Job | Done[Downloaded | None]]:
+            for batch in batches:
+                for row in batch.to_pylist():
+                    under_way.append(row)
+                    yield self._job(row)
+
         waiting = []
-        for _, row in rows:
-            waiting.append(row)
+        for result in run_isolated(jobs(), self.worker, _lost, window=window):
+            row = under_way.popleft()
+            waiting.append(row if result is None else self._row(row, result))
             if len(waiting) == _ROWS_A_BATCH:
-                yield _to_batch(waiting)
+                yield pa.RecordBatch.from_pylist(waiting, schema=_SCHEMA)
                 waiting = []
-        yield _to_batch(waiting)
+        yield pa.RecordBatch.from_pylist(waiting, schema=_SCHEMA)
 
-    def _row(self, record: dict[str, Any], fetched: Fetched) -> dict[str, Any]:
-        row = {name: record[name] for name in _SCHEMA.names if name in record} | {
-            "status": fetched.status,
-            "width": 0,
-            "height": 0,
-            "num_bytes": fetched.num_bytes,
-            "num_attempts": fetched.num_attempts,
-        }
-        if fetched.body is None:
-            return row
-        try:
-            return row | self._pictures(record, fetched.body)
-        except ImageError as error:
-            return row | {"status": error.status}
+    def _job(self, row: dict[str, Any]) -> Job | Done[Downloaded | None]:
+        if "status" in row and not matches_status(row["status"], self.retry):
+            return Done(None, num_bytes=len(row["image"] or b"") + len(row["large_image"] or b""))
+        is_reference = 0 <= row["reference_rank"] < self.settings.references_per_landmark
+        return Job(resolve_url(row["url"], self.base_url), with_large=row["split"] == "test" or is_reference)
 
-    def _pictures(self, record: dict[str, Any], body: bytes) -> dict[str, Any]:
-        settings = self.settings
-        image = decode_image(body, max_pixels=settings.max_pixels)
-        square = resize_image(image, settings.image_size, mode=settings.resize_mode)
-        is_reference = 0 <= record["reference_rank"] < settings.references_per_landmark
-        large = None
-        if record["split"] == "test" or is_reference:
-            large = encode_jpeg(resize_to_fit(image, settings.large_side), settings.large_jpeg_quality)
-        return {
-            "image": encode_jpeg(square, settings.jpeg_quality),
-            "large_image": large,
-            "height": image.shape[0],
-            "width": image.shape[1],
-        }
+    def _row(self, row: dict[str, Any], result: Downloaded) -> dict[str, Any]:
+        kept = {each.name: row[each.name] for each in RECORDS.schema if each.name in _SCHEMA.names}
+        return (
+            kept
+            | asdict(result)
+            | {
+                "shard": row["shard"],
+                "num_attempts": row.get("num_attempts", 0) + result.num_attempts,
+                "host": _host(resolve_url(row["url"], self.base_url)),
+                "final_url": result.final_url.removeprefix(str(parse_http_url(self.base_url) or "")),
+            }
+        )
 
 
-def _to_batch(rows: list[dict[str, Any]]) -> pa.RecordBatch:
-    return pa.RecordBatch.from_pylist(rows, schema=_SCHEMA)
+def _lost(_: Job, cause: Cause) -> Downloaded | None:
+    return Downloaded({"crash": "decoder_crash", "timeout": "decoder_timeout"}[cause])
+
+
+def _host(url: str) -> str:
+    found = parse_http_url(url)
+    return found.host if found else ""

@@ -1,7 +1,207 @@
-import dataclasses
+"""The download stage's task on Arrow batches, against real servers; no JVM."""
 
-from landmark_spark.settings import Config
+import ctypes
+import dataclasses
+import hashlib
+import io
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import ClassVar
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from PIL import Image
+
+from landmark_spark.core.statuses import STATUSES
+from landmark_spark.schemas import IMAGES, RECORDS
+from landmark_spark.settings import Config, DownloadSettings
+from landmark_spark.stages import download_images as stage
 from landmark_spark.stages.download_images import address_of
+from landmark_spark.stages.download_worker import Worker, worker_of
+from landmark_spark.store import arrow_schema
+
+
+def jpeg(width=60, height=40, colour=(200, 30, 30)):
+    file = io.BytesIO()
+    Image.new("RGB", (width, height), colour).save(file, "JPEG")
+    return file.getvalue()
+
+
+PHOTO = jpeg()
+POISON = PHOTO + b"poison"
+HANG = PHOTO + b"hang"
+
+
+class Site(BaseHTTPRequestHandler):
+    """/photo, /poison and /hang are pictures; /gone and its like what their names say."""
+
+    protocol_version = "HTTP/1.1"
+    bodies: ClassVar = {
+        "/photo": PHOTO,
+        "/poison": POISON,
+        "/hang": HANG,
+        "/text.jpg": b"<html>no</html>",
+        "/cut": PHOTO[:300],
+    }
+
+    def do_GET(self):
+        if self.path == "/moved":
+            self.send_response(302)
+            self.send_header("Location", "/photo")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
+        path = "/photo" if self.path == "/private" else self.path
+        if self.path == "/heals":
+            self.server.num_heals += 1
+            path = "/photo" if self.server.num_heals > 1 else "/gone"
+        body = self.bodies.get(path)
+        self.send_response(404 if body is None else 200)
+        if self.path == "/private":
+            self.send_header("X-Robots-Tag", "noai")
+        self.send_header("Content-Length", str(len(body or b"")))
+        self.end_headers()
+        self.wfile.write(body or b"")
+        self.server.asked.append(self.path)
+
+    def log_message(self, *arguments):
+        pass
+
+
+@pytest.fixture
+def site():
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Site)
+    server.asked = []
+    server.num_heals = 0
+    server.base = f"http://127.0.0.1:{server.server_address[1]}/"
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+SETTINGS = DownloadSettings(num_threads=4, deadline=10.0, decode_timeout=20.0)
+
+
+def records(*urls, split="train", rank=-1):
+    rows = [
+        {
+            "id": f"id{number}",
+            "split": split,
+            "url": url,
+            "landmark_id": 7,
+            "class_index": 0,
+            "reference_rank": rank,
+            "holdout": 0.5,
+            "line_number": 0,
+            "shard": 0,
+        }
+        for number, url in enumerate(urls)
+    ]
+    return pa.RecordBatch.from_pylist(rows, schema=arrow_schema(RECORDS))
+
+
+def downloaded(batches, base, settings=SETTINGS, retry=(), worker=None):
+    worker = worker or worker_of(settings, base_url=base, num_tasks=1)
+    task = stage._Download(settings, base, worker, frozenset(retry))
+    rows = [row for batch in task(batches) for row in batch.to_pylist()]
+    assert all(row["status"] in STATUSES or row["status"].startswith("http_") for row in rows)
+    return rows
+
+
+def statuses(rows):
+    return [row["status"] for row in rows]
+
+
+def test_every_record_ends_as_one_row_in_its_place(site):
+    names = ["photo", "gone", "text.jpg", "cut", "private", "photo", "moved"]
+    rows = downloaded([records(*names[:3]), records(*names[3:])], site.base)
+    assert [row["url"] for row in rows] == names
+    assert statuses(rows) == ["ok", "http_404", "not_an_image", "truncated", "opted_out", "ok", "ok"]
+
+
+def test_a_row_tells_what_was_received(site):
+    (row,) = downloaded([records("moved")], site.base)
+    assert row["sha256"] == hashlib.sha256(PHOTO).hexdigest()
+    assert (row["num_bytes"], row["width"], row["height"], row["num_attempts"]) == (len(PHOTO), 60, 40, 1)
+    assert (row["host"], row["url"], row["final_url"]) == ("127.0.0.1", "moved", "photo")  # whatever the port is
+    stored = np.asarray(Image.open(io.BytesIO(row["image"])))
+    assert stored.shape == (128, 128, 3)
+    assert np.abs(stored.astype(int) - (200, 30, 30)).max() <= 4
+    assert row["large_image"] is None
+
+
+def test_test_images_and_references_keep_a_larger_copy(site):
+    (test,) = downloaded([records("photo", split="test")], site.base)
+    (last,) = downloaded([records("photo", rank=19)], site.base)
+    (beyond,) = downloaded([records("photo", rank=20)], site.base)
+    assert Image.open(io.BytesIO(test["large_image"])).size == (60, 40)
+    assert last["large_image"] is not None
+    assert beyond["large_image"] is None
+
+
+def test_addresses_of_this_machine_are_refused_unless_the_base_url_is_there(site):
+    url = site.base + "photo"
+    (refused,) = downloaded([records(url)], "")
+    (allowed,) = downloaded([records(url)], "", dataclasses.replace(SETTINGS, allow_private_addresses=True))
+    (named,) = downloaded([records(url)], site.base)
+    assert statuses([refused, allowed, named]) == ["forbidden_address", "ok", "ok"]
+    assert len(site.asked) == 2
+
+
+def test_an_opt_out_can_be_left_unheard(site):
+    (row,) = downloaded([records("private")], site.base, dataclasses.replace(SETTINGS, opt_out=""))
+    assert row["status"] == "ok"
+
+
+def test_a_retry_fetches_what_failed_and_nothing_else(site):
+    first = downloaded([records("photo", "heals", "text.jpg", "photo")], site.base)
+    assert statuses(first) == ["ok", "http_404", "not_an_image", "ok"]
+    stored = pa.RecordBatch.from_pylist(first, schema=arrow_schema(IMAGES))
+    site.asked.clear()
+    second = downloaded([stored], site.base, retry=["http_4xx"])
+    assert statuses(second) == ["ok", "ok", "not_an_image", "ok"]
+    assert site.asked == ["/heals"]
+    assert second[1]["num_attempts"] == 2
+    assert [second[number] for number in (0, 2, 3)] == [first[number] for number in (0, 2, 3)]
+    assert second[1] | {"num_attempts": 1, "url": "photo", "id": "id0", "final_url": "photo"} == first[0]
+
+
+class Fragile(Worker):
+    """Decodes as the real one does, but for two pictures on which native code would crash or hang."""
+
+    def _decode(self, job, fetched):
+        if fetched.body == POISON:
+            ctypes.string_at(0)
+        if fetched.body == HANG:
+            time.sleep(3600)
+        return super()._decode(job, fetched)
+
+
+def test_a_picture_that_crashes_the_decoder_loses_its_row_and_no_other(site):
+    sound = worker_of(SETTINGS, base_url=site.base, num_tasks=1)
+    worker = Fragile(sound.limits, sound.plan, sound.num_threads)
+    urls = ["photo"] * 30
+    urls[11] = "poison"
+    rows = downloaded([records(*urls)], site.base, worker=worker)
+    assert statuses(rows) == ["ok"] * 11 + ["decoder_crash"] + ["ok"] * 18
+
+
+def test_a_picture_that_hangs_the_decoder_loses_its_row_and_no_other(site):
+    settings = dataclasses.replace(SETTINGS, decode_timeout=1.0)
+    sound = worker_of(settings, base_url=site.base, num_tasks=1)
+    worker = Fragile(sound.limits, sound.plan, sound.num_threads)
+    rows = downloaded([records("photo", "hang", "photo")], site.base, settings, worker=worker)
+    assert statuses(rows) == ["ok", "decoder_timeout", "ok"]
+
+
+def test_tasks_share_what_a_host_may_be_asked():
+    settings = DownloadSettings(max_connections_per_host=10, max_requests_per_second_per_host=6.0)
+    limits = worker_of(settings, base_url="", num_tasks=4).limits
+    assert (limits.max_connections_per_host, limits.requests_per_second_per_host) == (2, 1.5)
+    assert worker_of(settings, base_url="", num_tasks=40).limits.max_connections_per_host == 1
 
 
 def test_a_toy_world_drawn_anew_is_another_address(tmp_path):

@@ -1,0 +1,179 @@
+"""Runs jobs in a child process that may die: a death costs the job that caused it, and no other.
+
+Native code that reads a stranger's bytes can crash its process or never return, which no exception handler sees. So the
+jobs of a Spark task run in a child of its Python worker. Before a job enters such code it says so; when the child dies,
+the jobs that had said so run once more, each alone, and the one that kills its child again is given up. The child
+serves all tasks of its worker, one after another, and goes when the worker goes, however that ends.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from landmark_spark.child_process import Cause, Child, ChildGoneError, Done, Start, borrow_child, give_back
+
+__all__ = ["IsolationError", "Window", "run_isolated"]
+
+_MAX_IDLE_DEATHS = 3  # in a row, with no job done and none to blame: then it is not the jobs
+
+Job = TypeVar("Job")
+Result = TypeVar("Result")
+
+
+class IsolationError(RuntimeError):
+    """The child process does not stay alive, whatever the jobs."""
+
+
+@dataclass(frozen=True)
+class Window:
+    """How far jobs run ahead of the results that were taken, so that memory stays flat.
+
+    max_running: jobs that the child has at once; max_waiting and max_waiting_bytes: results that wait for an earlier
+    one; patience: seconds from ``Report.begin`` to ``Report.done`` after which the child is killed.
+    """
+
+    max_running: int
+    max_waiting: int
+    max_waiting_bytes: int
+    patience: float
+
+
+def run_isolated(
+    jobs: Iterable[Job | Done[Result]], start: Start[Job], lost: Callable[[Job, Cause], Result], *, window: Window
+) -> Iterator[Result]:
+    """Yield the result of every job, in the order of the jobs, which are read lazily.
+
+    Args:
+        jobs: what to do; must be picklable.
+        start: called once in the child with the ``Report``; returns ``submit(number, job)``, which must not block and
+            must see to it that the job is reported as done in the end. Must be picklable and importable there.
+        lost: gives the result of a job that killed its child ("crash") or exceeded the patience ("timeout").
+        window: how far jobs run ahead.
+
+    Raises IsolationError where the child dies again and again and no job is to blame.
+    """
+    return _Run(iter(jobs), start, lost, window).results()
+
+
+class _Run(Generic[Job, Result]):
+    """One sequence of jobs and the child that works on it."""
+
+    def __init__(
+        self,
+        jobs: Iterator[Job | Done[Result]],
+        start: Start[Job],
+        lost: Callable[[Job, Cause], Result],
+        window: Window,
+    ) -> None:
+        self._jobs = enumerate(jobs)
+        self._start = start
+        self._lost = lost
+        self._window = window
+        self._running: dict[int, Job] = {}
+        self._begun: dict[int, float] = {}  # number -> when its patience ends
+        self._finished: dict[int, tuple[Result, int]] = {}  # number -> result and its bytes
+        self._waiting_bytes = 0
+        self._idle_deaths = 0
+        self._child = borrow_child(start)
+
+    def results(self) -> Iterator[Result]:
+        try:
+            yield from self._in_order()
+        except BaseException:  # GeneratorExit too: what the child still works on nobody wants
+            self._child.kill()
+            raise
+        give_back(self._child)
+
+    def _in_order(self) -> Iterator[Result]:
+        number = 0
+        has_more = True
+        while True:
+            has_more = has_more and self._submit()
+            while number in self._finished:
+                result, num_bytes = self._finished.pop(number)
+                self._waiting_bytes -= num_bytes
+                number += 1
+                yield result
+            if self._running:
+                self._receive()
+            elif not has_more:
+                return
+
+    def _submit(self) -> bool:
+        """Give the child jobs up to the window; return False once there are no more."""
+        window = self._window
+        while (
+            len(self._running) < window.max_running
+            and len(self._finished) < window.max_waiting
+            and self._waiting_bytes < window.max_waiting_bytes
+        ):
+            entry = next(self._jobs, None)
+            if entry is None:
+                return False
+            number, job = entry
+            if isinstance(job, Done):
+                self._finish(number, job.result, job.num_bytes)
+            else:
+                self._running[number] = job
+                self._child.send((number, job))
+        return True
+
+    def _receive(self) -> None:
+        """Take one message from the child, or deal with its death."""
+        try:
+            number, done, num_bytes = self._child.receive(min(self._begun.values(), default=None))
+        except ChildGoneError as gone:
+            self._recover(gone.cause)
+        else:
+            self._note(number, done, num_bytes)
+
+    def _note(self, number: int, done: Done[Result] | None, num_bytes: int) -> None:
+        if done is None:
+            self._begun[number] = time.monotonic() + self._window.patience
+            return
+        self._idle_deaths = 0
+        self._begun.pop(number, None)
+        del self._running[number]
+        self._finish(number, done.result, num_bytes)
+
+    def _finish(self, number: int, result: Result, num_bytes: int) -> None:
+        self._finished[number] = (result, num_bytes)
+        self._waiting_bytes += num_bytes
+
+    def _recover(self, cause: Cause) -> None:
+        """Run what may have killed the child alone, then give the rest to a new child."""
+        self._child.kill(grace=0.0 if cause == "timeout" else 1.0)
+        late = {number for number, end in self._begun.items() if end <= time.monotonic()}
+        suspects = sorted(late if cause == "timeout" and late else self._begun)
+        self._begun = {}
+        if not suspects:
+            self._idle_deaths += 1
+            if self._idle_deaths >= _MAX_IDLE_DEATHS:
+                raise IsolationError(
+                    f"the child process should stay alive. Received: exit code {self._child.exit_code}, "
+                    f"{self._idle_deaths} times in a row; its error is in the log of the executor"
+                )
+        for number in suspects:
+            self._run_alone(number, self._running.pop(number))
+        self._child = Child(self._start)
+        for number, job in self._running.items():
+            self._child.send((number, job))
+
+    def _run_alone(self, number: int, job: Job) -> None:
+        child = Child(self._start)
+        child.send((number, job))
+        end = None
+        try:
+            while True:
+                _, done, num_bytes = child.receive(end)
+                if done is not None:
+                    self._finish(number, done.result, num_bytes)
+                    return
+                end = time.monotonic() + self._window.patience
+        except ChildGoneError as gone:
+            self._finish(number, self._lost(job, gone.cause), 0)
+        finally:
+            child.kill()

@@ -1,0 +1,138 @@
+"""Keeps a store's commits, progress notes and small files; what the driver and the tasks have of it in common."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Iterable
+
+import fsspec
+
+from landmark_spark.commits import WHOLE, Commit, FileEntry, Note, StoreError
+from landmark_spark.schemas import Artifact, Table
+from landmark_spark.whole_files import is_local, write_whole
+
+__all__ = ["Ledger", "Output"]
+
+Output = Table | Artifact
+
+
+class Ledger:
+    """Which shards of a store are there, and which are under way."""
+
+    def __init__(self, url: str) -> None:
+        try:
+            self.file_system, self.root = fsspec.core.url_to_fs(url)
+        except (ValueError, ImportError) as error:
+            raise StoreError(
+                f"store should be a folder or a URL that fsspec knows. Received: {url} ({error})"
+            ) from error
+        self._is_local = is_local(self.file_system)
+        self.unreadable: dict[str, str] = {}  # commits that are none: path -> why
+        self.url = str(self.root) if self._is_local else url  # absolute: a task's working directory is another
+
+    def path(self, *names: str) -> str:
+        """Return the full path of something in the store, as people see it."""
+        return "/".join([self.root.rstrip("/"), *names])
+
+    # Files
+
+    def write_bytes(self, relative: str, data: bytes, *, durable: bool = True) -> FileEntry:
+        """Write a file so that a reader sees the old one or the new one, whole; ``durable`` as in ``write_whole``."""
+        write_whole(self.file_system, self.path(relative), data, durable=durable)
+        return FileEntry(relative, len(data), hashlib.sha256(data).hexdigest())
+
+    def read_bytes(self, relative: str) -> bytes | None:
+        """Return a file's bytes; None where there is no such file."""
+        try:
+            return bytes(self.file_system.cat_file(self.path(relative)))
+        except FileNotFoundError:
+            return None
+
+    def remove(self, paths: Iterable[str]) -> None:
+        """Remove files, by path relative to the store; those that are not there are passed over."""
+        for path in paths:
+            with contextlib.suppress(FileNotFoundError):
+                self.file_system.rm_file(self.path(path))
+
+    # Commits
+
+    def commits(self, output: Output) -> dict[int, Commit]:
+        """Return the commits of an output by shard; WHOLE is the key of what is not sharded.
+
+        A file there that is no commit is noted in ``unreadable``; its shard is not among those returned.
+        """
+        found = {}
+        for name, text in self._json_files("_commits", output.name).items():
+            try:
+                commit = Commit.from_json(text)
+            except StoreError as error:  # its shard counts as not made, and the run says so
+                self.unreadable[name] = str(error)
+            else:
+                found[commit.shard] = commit
+        return found
+
+    def commit(self, commit: Commit) -> Commit:
+        """Make a shard visible: what is written last."""
+        self.write_bytes(_path_below("_commits", commit.output, commit.shard), commit.to_json().encode())
+        return commit
+
+    def forget_commit(self, commit: Commit) -> None:
+        """Remove a commit, then its files."""
+        self.remove([_path_below("_commits", commit.output, commit.shard), *(each.path for each in commit.files)])
+
+    # Notes
+
+    def notes(self, table: Table) -> dict[int, Note]:
+        """Return the notes of the shards under way, and of those whose task died; damaged ones are passed over."""
+        found = {}
+        for text in self._json_files("_progress", table.name).values():
+            with contextlib.suppress(StoreError):
+                note = Note.from_json(text)
+                found[note.shard] = note
+        return found
+
+    def leave_note(self, note: Note) -> None:
+        """Say how far a shard has come; an error is swallowed.
+
+        What stops a note (a full disk, a lost connection) stops the shard's own file too, and is told there; what stops
+        a note alone is no reason to lose an hour of downloads.
+        """
+        with contextlib.suppress(Exception):
+            path = _path_below("_progress", note.output, note.shard)
+            self.write_bytes(path, note.to_json().encode(), durable=False)
+
+    def forget_notes(self, table: Table, shards: Iterable[int]) -> None:
+        """Remove the notes of some shards; as with ``leave_note``, an error is swallowed."""
+        with contextlib.suppress(Exception):
+            present = {name.rpartition("/")[2] for name in self._names("_progress", table.name)}
+            paths = [_path_below("_progress", table.name, shard) for shard in shards]
+            self.remove(path for path in paths if path.rpartition("/")[2] in present)
+
+    def _names(self, *folder: str) -> list[str]:
+        """Return the full paths of the JSON files of a folder, in order; none where there is no such folder."""
+        self.file_system.invalidate_cache()  # tasks have written since this file system last looked
+        try:
+            names = self.file_system.ls(self.path(*folder), detail=False)
+        except FileNotFoundError:
+            return []
+        except Exception as error:  # the library of each kind of store has errors of its own: keys, networks, rights
+            raise StoreError(f"store should be reachable. Received: {self.url} ({error})") from error
+        return sorted(name for name in names if name.endswith(".json"))
+
+    def _json_files(self, *folder: str) -> dict[str, str]:
+        """Return the text of the JSON files of a folder by full path; one that goes in between is left out."""
+        names = self._names(*folder)
+        # An object store is asked for all of them at once; unlike cat it takes a [ in a path for what it is.
+        found = self.file_system.cat_ranges(names, None, None, on_error="return") if names else []
+        texts = {}
+        for name, data in zip(names, found, strict=True):
+            if isinstance(data, Exception) and not isinstance(data, FileNotFoundError):
+                raise data
+            if not isinstance(data, Exception):
+                texts[name] = bytes(data).decode(errors="replace")
+        return texts
+
+
+def _path_below(top: str, name: str, shard: int) -> str:
+    return f"{top}/{name}/{'whole' if shard == WHOLE else f'shard={shard}'}.json"

@@ -1,0 +1,109 @@
+"""Says where a store stands: every stage, and what became of the downloads, while they run and afterwards."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from landmark_spark.commits import Commit, Note
+from landmark_spark.planning import Choice, PlannedStage
+from landmark_spark.progress import count_by_first
+from landmark_spark.runner import plan, resolve_inputs
+from landmark_spark.schemas import IMAGES, RECORDS
+from landmark_spark.settings import Config
+from landmark_spark.store import Store
+
+__all__ = ["Downloads", "StageState", "Status", "take_status"]
+
+
+@dataclass(frozen=True)
+class StageState:
+    """One stage: up to date, partial (some shards are), stale (none is) or not made; and why it would run."""
+
+    stage: str
+    state: str
+    num_current_shards: int
+    num_shards: int
+    num_rows: int
+    seconds: float | None
+    reason: str
+
+
+@dataclass(frozen=True)
+class Downloads:
+    """The rows of ``images`` so far, by status and by host; ``hosts``: host -> status -> rows."""
+
+    num_rows: int
+    num_records: int
+    statuses: Mapping[str, int]
+    hosts: Mapping[str, Mapping[str, int]]
+
+
+@dataclass(frozen=True)
+class Status:
+    """Where a store stands. in_work: the shards that a task has begun and not committed, with its last note."""
+
+    store: str
+    stages: tuple[StageState, ...]
+    downloads: Downloads
+    in_work: tuple[Note, ...]
+
+    def to_json(self) -> str:
+        """Write it for machines."""
+        return json.dumps(dataclasses.asdict(self), indent=1)
+
+
+def take_status(config: Config) -> Status:
+    """Read where the store of a configuration stands; starts nothing, and works while a run is under way."""
+    resolved = resolve_inputs(config)
+    store = Store(resolved.store)
+    planned = plan(config, Choice())
+    notes = [note for each in planned for note in _notes(store, each)]
+    return Status(
+        store=store.url,
+        stages=tuple(_state(store, each, resolved.index.num_shards) for each in planned),
+        downloads=_downloads(store, [note for note in notes if note.output == IMAGES.name]),
+        in_work=tuple(sorted(notes, key=lambda note: (note.output, note.shard))),
+    )
+
+
+def _notes(store: Store, planned: PlannedStage) -> list[Note]:
+    tables = [each for each in planned.stage.outputs if each.sharded]
+    return [note for table in tables for note in store.notes(table).values()]  # type: ignore[arg-type]
+
+
+def _state(store: Store, planned: PlannedStage, num_shards: int) -> StageState:
+    commits = store.commits(planned.stage.outputs[0])
+    total = num_shards if planned.stage.sharded else 1
+    current = total - len(planned.shards)
+    state = "partial" if current else "stale" if commits else "not made"
+    took = json.loads(store.read_bytes(f"_runs/{planned.stage.name}.json") or b"{}").get("seconds")
+    return StageState(
+        stage=planned.stage.name,
+        state="up to date" if not planned.shards else state,
+        num_current_shards=current,
+        num_shards=total,
+        num_rows=sum(each.num_rows for each in commits.values()),
+        seconds=took,
+        reason=planned.reason if planned.shards else "",
+    )
+
+
+def _downloads(store: Store, notes: list[Note]) -> Downloads:
+    in_work = {note.shard: note for note in notes}
+    done = {shard: each for shard, each in store.commits(IMAGES).items() if shard not in in_work}
+    parts: list[Commit | Note] = [*done.values(), *in_work.values()]
+    hosts: dict[str, Counter[str]] = {}
+    for each in parts:
+        for status, by_host in each.counts.items():
+            for host, count in by_host.items():
+                hosts.setdefault(host, Counter())[status] += count
+    return Downloads(
+        num_rows=sum(each.num_rows for each in parts),
+        num_records=sum(each.num_rows for each in store.commits(RECORDS).values()),
+        statuses=dict(sorted(count_by_first(each.counts for each in parts).items())),
+        hosts={host: dict(sorted(counts.items())) for host, counts in sorted(hosts.items())},
+    )

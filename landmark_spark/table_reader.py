@@ -1,0 +1,74 @@
+"""Reads the Parquet files of a store on any file system that fsspec knows, without Spark's own reader."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from landmark_spark.commits import WHOLE
+from landmark_spark.ledger import Ledger
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql.types import StructType
+
+__all__ = ["TaskReader", "read_columns"]
+
+_ROWS_A_BATCH = 128  # as session.py has it for Spark's own batches: few rows of images or vectors are many bytes
+
+
+def read_columns(file_system: Any, path: str, columns: Sequence[str]) -> pa.Table:
+    """Return some columns of a file; the bytes of the others are not asked for."""
+    with _open(file_system, path) as parquet:
+        return parquet.read(columns=list(columns)).select(list(columns))
+
+
+@dataclass(frozen=True)
+class TaskReader:
+    """Reads files inside Spark tasks: the store's own library and credentials reach it, Hadoop needs to know nothing.
+
+    files: (shard, path relative to the store). Spark cannot see into it: all columns are read, whatever is selected,
+    and all files, whatever is filtered.
+    """
+
+    url: str
+    schema: pa.Schema
+    files: tuple[tuple[int, str], ...]
+
+    def frame(self, spark: SparkSession, schema: StructType) -> DataFrame:
+        """Return the rows, one partition a file. schema: that of the rows, with ``shard`` where there are shards."""
+        count = len(self.files)
+        return spark.range(0, count, 1, count).mapInArrow(self, schema)
+
+    def __call__(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        """Yield the rows of the files whose numbers the batches hold."""
+        ledger = Ledger(self.url)
+        for batch in batches:
+            for number in batch.column(0).to_pylist():
+                shard, name = self.files[number]
+                yield from self._rows(ledger, shard, name)
+
+    def _rows(self, ledger: Ledger, shard: int, name: str) -> Iterator[pa.RecordBatch]:
+        with _open(ledger.file_system, ledger.path(name)) as parquet:
+            for group in range(parquet.num_row_groups):  # one by one: all that are asked for at once are held at once
+                for batch in parquet.iter_batches(_ROWS_A_BATCH, row_groups=[group], columns=self.schema.names):
+                    yield self._with_shard(batch, shard)
+
+    def _with_shard(self, batch: pa.RecordBatch, shard: int) -> pa.RecordBatch:
+        columns = [batch.column(each.name).cast(each.type) for each in self.schema]
+        if shard == WHOLE:
+            return pa.RecordBatch.from_arrays(columns, names=self.schema.names)
+        numbers = pa.array([shard] * batch.num_rows, pa.int32())
+        return pa.RecordBatch.from_arrays([*columns, numbers], names=[*self.schema.names, "shard"])
+
+
+@contextlib.contextmanager
+def _open(file_system: Any, path: str) -> Iterator[pq.ParquetFile]:
+    # pyarrow asks for the column chunks it needs in large pieces; a read-ahead of fsspec's would fetch others besides.
+    with file_system.open(path, "rb", cache_type="none") as file, pq.ParquetFile(file, pre_buffer=True) as parquet:
+        yield parquet
