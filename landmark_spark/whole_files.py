@@ -60,8 +60,8 @@ class WholeFile:
         self._written = f"{folder}/_writing-{uuid.uuid4().hex}"  # a leading _: no part of a table for any reader
         self._file: Any
         if _is_object_store(file_system):  # no folders there, and none is made: it would make the bucket too
-            handle, self._written = tempfile.mkstemp(prefix="landmark_spark-")
-            self._file = os.fdopen(handle, "wb")
+            self._file = tempfile.TemporaryFile()  # noqa: SIM115 - without a name: it goes with a killed process
+            self._written = f"/dev/fd/{self._file.fileno()}"
         elif is_local(file_system):
             Path(folder).mkdir(parents=True, exist_ok=True)
             self._file = Path(self._written).open("wb")  # noqa: SIM115 - closed by place or discard
@@ -86,18 +86,19 @@ class WholeFile:
 
     def place(self, *, durable: bool = True) -> None:
         """Close the file and show it at its path."""
-        if durable and is_local(self._file_system):
-            self._file.flush()
-            os.fsync(self._file.fileno())
-        self._close()
-        if is_local(self._file_system):
+        self._file.flush()
+        if _is_object_store(self._file_system):
+            self._file_system.put_file(self._written, self._path)
+            self._close()
+        elif is_local(self._file_system):
+            if durable:
+                os.fsync(self._file.fileno())
+            self._close()
             Path(self._written).replace(self._path)
             if durable:
                 _keep_name(Path(self._path).parent)
-        elif _is_object_store(self._file_system):
-            self._file_system.put_file(self._written, self._path)
-            Path(self._written).unlink()
         else:
+            self._close()
             if self._file_system.exists(self._path):
                 self._file_system.rm_file(self._path)
             self._file_system.mv(self._written, self._path)
@@ -110,9 +111,7 @@ class WholeFile:
         with contextlib.suppress(Exception):
             self._close()
         with contextlib.suppress(Exception):
-            if is_local(self._file_system) or _is_object_store(self._file_system):
-                Path(self._written).unlink(missing_ok=True)
-            else:
+            if not _is_object_store(self._file_system):
                 self._file_system.rm_file(self._written)
 
     def _close(self) -> None:

@@ -153,7 +153,7 @@ def test_a_task_that_dies_midway_leaves_no_object_and_no_upload(store, s3):
     assert open_uploads(s3) == []
 
 
-def test_a_killed_writer_leaves_no_object_and_another_completes(store, s3):
+def test_a_killed_writer_leaves_no_object_and_another_completes(store, s3, tmp_path):
     source = (
         "import sys, time\nfrom store_rows import rows, write\nfrom landmark_spark.store import Store\n"
         "def batches():\n"
@@ -162,7 +162,10 @@ def test_a_killed_writer_leaves_no_object_and_another_completes(store, s3):
         "    time.sleep(600)\n"
         "write(Store(sys.argv[1]), batches(), [0])\n"
     )
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])}
+    environment = os.environ | {
+        "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")]),
+        "TMPDIR": str(tmp_path),
+    }
     store.leave_note(Note("predictions", 5, 1, {}, started="now"))
     assert list(store.notes(PREDICTIONS)) == [5]  # what another process writes from here on is seen all the same
     process = subprocess.Popen(
@@ -173,6 +176,7 @@ def test_a_killed_writer_leaves_no_object_and_another_completes(store, s3):
     finally:
         process.send_signal(signal.SIGKILL)
         process.communicate()
+    assert list(tmp_path.iterdir()) == []
     assert store.notes(PREDICTIONS)[0].pid == process.pid
     assert objects(store) == [f"_progress/predictions/shard={shard}.json" for shard in (0, 5)]
     assert open_uploads(s3) == []
