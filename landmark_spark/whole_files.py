@@ -21,6 +21,7 @@ from typing import Any
 __all__ = ["WholeFile", "is_local", "protocols", "write_whole"]
 
 _OBJECT_STORES = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "memory"}
+_S3_OPTIONS = {"chunksize": 8 << 20}  # ten parts at once are in memory, twice: with its own 50 MB a GB a task
 
 
 def protocols(file_system: Any) -> frozenset[str]:
@@ -88,7 +89,8 @@ class WholeFile:
         """Close the file and show it at its path."""
         self._file.flush()
         if _is_object_store(self._file_system):
-            self._file_system.put_file(self._written, self._path)
+            options = _S3_OPTIONS if "s3" in protocols(self._file_system) else {}
+            self._file_system.put_file(self._written, self._path, **options)
             self._close()
         elif is_local(self._file_system):
             if durable:

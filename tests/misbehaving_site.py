@@ -42,6 +42,7 @@ class Site(ThreadingHTTPServer):
 class Page(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
+    is_used = False
     server: Site
 
     def log_message(self, *arguments):
@@ -53,13 +54,7 @@ class Page(BaseHTTPRequestHandler):
             self.server.requests[name] += 1
             self.server.headers.append(dict(self.headers))
             self.server.times.append(time.monotonic())
-            self.server.num_running += 1
-            self.server.most_running = max(self.server.most_running, self.server.num_running)
-        try:
-            getattr(self, f"page_{name}")()
-        finally:
-            with self.server.lock:
-                self.server.num_running -= 1
+        getattr(self, f"page_{name}")()
 
     def answer(self, code: int, body: bytes = b"", **headers: object) -> None:
         self.send_response(code)
@@ -91,8 +86,22 @@ class Page(BaseHTTPRequestHandler):
         self.answer(503 if self.server.requests["later_by_date"] == 1 else 200, BODY, Retry_After=date)
 
     def page_slow(self):
+        """Counts those that are asked for at once, up to where they are answered."""
+        with self.server.lock:
+            self.server.num_running += 1
+            self.server.most_running = max(self.server.most_running, self.server.num_running)
         time.sleep(0.1)
+        with self.server.lock:
+            self.server.num_running -= 1
         self.answer(200, BODY)
+
+    def page_once_a_connection(self):
+        """Answers the first request of a connection, and hangs up at the second."""
+        if self.is_used:
+            self.close_connection = True
+        else:
+            self.answer(200, BODY)
+        self.is_used = True
 
     def page_tags(self):
         """Answers with the headers of the query: /tags/?X-Robots-Tag=noai."""

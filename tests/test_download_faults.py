@@ -147,14 +147,14 @@ def wait_for(condition, what, seconds=120):
     return found
 
 
-def in_the_middle(store):
-    """Wait until some shards are done and both executors write others; return those that are done.
+def in_the_middle(site, store):
+    """Wait until some shards are done and both executors fetch others; return those that are done.
 
-    An executor has one core: where it writes another shard, its task before has ended for Spark too.
+    An executor has one core: where it fetches another shard, its task before has ended for Spark too.
     """
 
     def look():
-        done, begun = set(committed(store)), set(Store(str(store)).notes(IMAGES))
+        done, begun = set(committed(store)), {shard_of(name, NUM_SHARDS) for name in list(site.asked)}
         return done if len(done) >= 2 and len(begun - done) == 2 else None
 
     return wait_for(look, "two shards done and two begun")
@@ -184,7 +184,7 @@ def finish(process):
 def test_a_killed_driver_costs_the_shards_in_flight(cluster, site, arguments, tmp_path, drivers):
     master, _ = cluster
     driver = drivers(start_submit, master, "download_images.py", arguments)
-    kept = in_the_middle(tmp_path / "store")
+    kept = in_the_middle(site, tmp_path / "store")
     os.killpg(driver.pid, signal.SIGKILL)
     driver.communicate()
     time.sleep(3)  # what the executors still had to write is written
@@ -206,7 +206,7 @@ def test_a_killed_driver_costs_the_shards_in_flight(cluster, site, arguments, tm
 def test_a_killed_process_of_a_worker_does_not_end_the_run(cluster, site, arguments, tmp_path, drivers, victims):
     master, folder = cluster
     driver = drivers(start_submit, master, "download_images.py", arguments)
-    kept = in_the_middle(tmp_path / "store")
+    kept = in_the_middle(site, tmp_path / "store")
     for victim in wait_for(lambda: victims(folder), "a process to kill"):
         os.kill(victim, signal.SIGKILL)
     assert_all_files_are_readable(tmp_path / "store")

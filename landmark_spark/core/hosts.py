@@ -202,7 +202,6 @@ class HostQueue(Generic[Job]):
             if entry.is_waiting:
                 entry.is_waiting = False
                 self._ended.append(Turn(entry.job, state.name, "unavailable"))
-        state.ready, state.later = [], []
 
     def _sweep(self, now: float) -> None:
         """Forget the hosts of which nothing needs to be known, each time that there are twice as many as after it."""

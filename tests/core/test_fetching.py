@@ -7,7 +7,10 @@ from pathlib import Path
 import pytest
 from misbehaving_site import BODY
 
+from landmark_spark.core.attempts import Requester
+from landmark_spark.core.deadlines import Deadline
 from landmark_spark.core.fetching import Fetched, FetchLimits, load_fetcher
+from landmark_spark.core.urls import parse_http_url
 
 pytestmark = pytest.mark.usefixtures("no_proxies")
 
@@ -50,9 +53,10 @@ def test_a_wish_to_wait_is_honoured(site, page, at_least):
     assert site.times[1] - site.times[0] >= at_least  # a date is in whole seconds
 
 
-def test_a_wish_beyond_the_deadline_ends_the_url_at_once(site):
+@pytest.mark.parametrize("seconds", [3600, 20])  # the deadline is 20
+def test_a_wish_beyond_the_deadline_ends_the_url_at_once(site, seconds):
     started = time.monotonic()
-    fetched = fetch(f"{site.base}/later/3600")
+    fetched = fetch(f"{site.base}/later/{seconds}")
     assert (fetched.status, fetched.num_attempts) == ("http_429", 1)
     assert time.monotonic() - started < 5.0
 
@@ -190,9 +194,31 @@ def test_connections_are_used_again_whatever_the_answer(site, page):
     assert site.num_connections == 1
 
 
-def test_a_kept_connection_that_the_server_ended_costs_no_attempt(site):
+@pytest.mark.parametrize("page", ["hangs_up_later", "once_a_connection"])
+def test_a_kept_connection_that_the_server_ended_costs_no_attempt(site, page):
     one = load_fetcher(FetchLimits(allow_private_addresses=True, max_attempts=1))
-    assert [one(f"{site.base}/hangs_up_later").status for _ in range(5)] == ["ok"] * 5
+    assert [one(f"{site.base}/{page}").status for _ in range(5)] == ["ok"] * 5
+
+
+def test_what_a_server_sends_unasked_is_no_answer(site):
+    one = load_fetcher(FetchLimits(allow_private_addresses=True, max_attempts=1))
+    assert one(f"{site.base}/code/204").status == "http_204"  # with a body, which it should not have
+    assert one(f"{site.base}/ok").body == BODY
+
+
+def test_no_connection_is_held_open_between_attempts(raw_server):
+    ended = threading.Event()
+
+    def answer(connection):
+        if connection.recv(65_536):
+            connection.sendall(b"HTTP/1.1 503 Busy\r\nContent-Length: 4\r\nConnection: close\r\n\r\nbusy")
+        else:
+            ended.set()
+
+    url = parse_http_url(f"http://127.0.0.1:{raw_server(answer)}/")
+    answered = Requester(FetchLimits(allow_private_addresses=True)).ask(url, Deadline(20.0))
+    assert (answered.status, answered.can_heal) == ("http_503", True)
+    assert ended.wait(5.0)  # while the deadline goes on, as it does through a pause
 
 
 def test_descriptors_do_not_pile_up(site):

@@ -177,6 +177,18 @@ def test_after_its_rest_a_host_gets_one_request_at_a_time_until_one_is_answered(
     assert taken(queue, 123.0) == [("a3", "ask")]  # its failures count from none again
 
 
+def test_what_was_under_way_when_a_host_went_down_does_not_lengthen_its_rest():
+    queue = queue_of(max_connections=3)
+    fail_in_a_row(queue, 18, 0.0)
+    for job in ("a1", "a2", "a3"):
+        queue.put("a", job, 0.0)
+    assert len(taken(queue, 0.0)) == 3
+    for now in (0.0, 0.0, 50.0):
+        queue.release("a", now, has_failed=True)
+    queue.put("a", "after", 60.0)
+    assert taken(queue, 60.0) == [("after", "ask")]
+
+
 def test_a_wish_to_wait_too_long_makes_a_host_unavailable_for_that_time():
     queue = queue_of(max_connections=3)
     for job in ("a1", "a2", "a3", "a4"):
