@@ -28,6 +28,7 @@ setup(
         "scikit-image>=0.26",
         "pillow>=13",  # 12.0 corrupts its heap on a lossless JPEG that is decoded at a DCT scale
         "requests>=2.32",
+        "certifi",
         "urllib3>=2.6",  # bounds what one read of a compressed body unpacks
         "pyyaml>=6",
         "fsspec>=2024.2",

@@ -21,7 +21,10 @@ _SECONDS_A_NOTE = 5.0
 
 @dataclass(frozen=True)
 class PartitionWriter:
-    """Writes the shards that ``stamps`` names; one that should have ``expected_rows`` fails with another number."""
+    """Writes the shards that ``stamps`` names; one that should have ``expected_rows`` fails with another number.
+
+    A shard whose number of rows is known is committed with its last row, the others at the end of the partition.
+    """
 
     url: str
     table: Table
@@ -38,9 +41,11 @@ class PartitionWriter:
                     if shard not in open_shards:
                         open_shards[shard] = self._open(ledger, shard)
                     open_shards[shard].append(rows)
+                    if open_shards[shard].writer.num_rows == self.expected_rows.get(shard):
+                        self._commit(ledger, shard, open_shards[shard])
             for shard, each in open_shards.items():
-                self._commit(ledger, shard, each.writer)
-                ledger.forget_notes(self.table, [shard])
+                if not each.is_committed:
+                    self._commit(ledger, shard, each)
         finally:
             for each in open_shards.values():
                 each.writer.discard()  # where something failed; nothing is left to discard where all went well
@@ -49,18 +54,19 @@ class PartitionWriter:
     def write_empty(self, shard: int) -> None:
         """Commit a shard without rows; on the driver, once the job has shown that there are none."""
         ledger = Ledger(self.url)
-        writer = ShardWriter(ledger.file_system, ledger.path(), self.table, shard)
+        opened = _OpenShard(ledger, self.table, shard)
         try:
-            self._commit(ledger, shard, writer)
+            self._commit(ledger, shard, opened)
         finally:
-            writer.discard()
+            opened.writer.discard()
 
     def _open(self, ledger: Ledger, shard: int) -> _OpenShard:
         if shard not in self.stamps:
             raise StoreError(f"{self.table.name} should have shards {sorted(self.stamps)}. Received: {shard}")
         return _OpenShard(ledger, self.table, shard)
 
-    def _commit(self, ledger: Ledger, shard: int, writer: ShardWriter) -> None:
+    def _commit(self, ledger: Ledger, shard: int, opened: _OpenShard) -> None:
+        writer = opened.writer
         num_rows = writer.num_rows
         expected = self.expected_rows.get(shard, num_rows)
         if num_rows != expected:
@@ -69,6 +75,8 @@ class PartitionWriter:
         stamp = self.stamps[shard]
         commit = Commit(self.table.name, shard, num_rows, entry.sha256, (entry,), stamp, counts=writer.counts.nested())
         ledger.commit(commit)
+        opened.is_committed = True
+        ledger.forget_notes(self.table, [shard])
 
 
 class _OpenShard:
@@ -76,6 +84,7 @@ class _OpenShard:
 
     def __init__(self, ledger: Ledger, table: Table, shard: int) -> None:
         self.writer = ShardWriter(ledger.file_system, ledger.path(), table, shard)
+        self.is_committed = False
         self._ledger = ledger
         self._name = table.name
         self._shard = shard
@@ -84,6 +93,10 @@ class _OpenShard:
 
     def append(self, rows: pa.Table) -> None:
         """Write rows."""
+        if self.is_committed:
+            raise StoreError(
+                f"shard {self._shard} of {self._name} should have {self.writer.num_rows} rows. Received: more"
+            )
         self.writer.append(rows)
         if time.monotonic() >= self._next_note:
             self._leave_note()

@@ -37,7 +37,7 @@ class Choice:
     shard: tuple[int, int] | None = None
     """(i, n), i from 1: the shards s with s % n == i - 1."""
     retry: tuple[str, ...] = ()
-    """Statuses to fetch again in shards that are up to date: words of core.fetching.matches_status."""
+    """Statuses to fetch again in shards that are up to date: words of core.statuses.matches_status."""
 
     def takes(self, shard: int) -> bool:
         """Whether the shard is among those asked for."""

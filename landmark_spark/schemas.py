@@ -143,7 +143,7 @@ IMAGES = Table(
             _CLASS_INDEX,
             _REFERENCE_RANK,
             _HOLDOUT,
-            _column("status", pa.string(), "ok, or why there is no picture: a word of core.fetching.STATUSES"),
+            _column("status", pa.string(), "ok, or why there is no picture: a word of core.statuses.STATUSES"),
             _column("image", pa.binary(), "JPEG, RGB, download.image_size x download.image_size", nullable=True),
             _column("large_image", pa.binary(), "JPEG, RGB, for test and reference images only", nullable=True),
             _column("width", pa.int32(), "of the original after EXIF rotation, pixels; 0 = unknown"),

@@ -47,6 +47,26 @@ def test_one_partition_may_hold_several_whole_shards(tmp_path):
     assert {shard: each.num_rows for shard, each in store.commits(PREDICTIONS).items()} == {1: 2, 5: 3}
 
 
+def test_a_shard_is_committed_with_its_last_row_where_their_number_is_known(tmp_path):
+    store = Store(str(tmp_path))
+    seen = []
+
+    def batches():
+        for shard in (1, 5, 7):
+            yield from [rows(shard, 2), rows(shard, 1, 2)]
+            seen.append(set(store.commits(PREDICTIONS)))
+
+    write(store, batches(), [1, 5, 7], {1: 3, 5: 3})
+    assert seen == [{1}, {1, 5}, {1, 5}]
+    assert set(store.commits(PREDICTIONS)) == {1, 5, 7}
+
+
+def test_a_row_beyond_those_of_its_shard_is_refused(tmp_path):
+    store = Store(str(tmp_path))
+    with pytest.raises(StoreError, match="shard 2 of predictions should have 3 rows. Received: more"):
+        write(store, [rows(2, 3), rows(2, 1, 3)], [2], {2: 3})
+
+
 def test_a_shard_with_fewer_rows_than_its_input_is_not_committed(tmp_path):
     store = Store(str(tmp_path))
     with pytest.raises(StoreError, match="shard 2 of predictions should have 5 rows. Received: 4"):

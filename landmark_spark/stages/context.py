@@ -21,7 +21,7 @@ class Context:
 
     tell: says a line to the person who runs the stage. timings: (stage, rows, seconds) of each stage's last run.
     retried: those of the shards that are up to date, in which only the rows whose status is one of the words ``retry``
-    (core.fetching.matches_status) are to be made anew.
+    (core.statuses.matches_status) are to be made anew.
     """
 
     spark: SparkSession

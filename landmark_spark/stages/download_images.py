@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
+from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from landmark_spark.schemas import IMAGES, RECORDS
 from landmark_spark.settings import Config, DownloadSettings
 from landmark_spark.stages.context import Context
 from landmark_spark.stages.download_worker import Downloaded, Job, worker_of
+from landmark_spark.stages.earlier_attempts import Earlier
 from landmark_spark.stages.index_images import file_digest
 from landmark_spark.store import arrow_schema, conform, spark_schema
 
@@ -31,6 +33,7 @@ _ROWS_A_BATCH = 64
 _RUNNING_A_THREAD = 16  # so that hosts which must wait leave work for the threads
 _MAX_WAITING = 4096  # rows come out in the order they went in: one slow URL holds up few others
 _MAX_WAITING_BYTES = 128_000_000
+_MAX_SHARDS_A_TASK = 8  # what a task that is killed has in flight at most
 _SCHEMA = arrow_schema(IMAGES)
 
 
@@ -48,18 +51,26 @@ def address_of(config: Config) -> dict[str, str]:
 
 def download_images(context: Context, records: DataFrame) -> DataFrame:
     """Fetch, decode and resize every image; one that fails is a row with a status."""
-    settings = context.config.download
-    num_tasks = min(len(context.shards), context.spark.sparkContext.defaultParallelism)
-    worker = worker_of(settings, base_url=context.config.base_url, num_tasks=num_tasks)
-    task = _Download(settings, context.config.base_url, worker, frozenset(context.retry))
-    if context.retried:
-        fresh = [shard for shard in context.shards if shard not in context.retried]
-        stored = context.store.read(context.spark, IMAGES, context.retried).mapInArrow(task, spark_schema(IMAGES))
-        if not fresh:
-            return conform(stored, IMAGES)
-        records = context.store.read(context.spark, RECORDS, fresh)
-        return conform(records.mapInArrow(task, spark_schema(IMAGES)).unionByName(stored), IMAGES)
-    return conform(records.mapInArrow(task, spark_schema(IMAGES)), IMAGES)
+    store, settings, base_url = context.store, context.config.download, context.config.base_url
+    num_cores = context.spark.sparkContext.defaultParallelism
+    fresh = [shard for shard in context.shards if shard not in context.retried]
+    frames = [(store.read(context.spark, IMAGES, context.retried), len(context.retried))] if context.retried else []
+    if fresh:
+        frames.append((store.read(context.spark, RECORDS, fresh) if frames else records, len(fresh)))
+    num_tasks = [_num_tasks(num_shards, num_cores) for _, num_shards in frames]
+    before = {shard: commit.files for shard, commit in store.commits(IMAGES).items()}
+    worker = worker_of(settings, base_url=base_url, num_tasks=min(sum(num_tasks), num_cores))
+    task = _Download(settings, base_url, worker, frozenset(context.retry), Earlier(store.url, before))
+    made = [
+        frame.coalesce(count).mapInArrow(task, spark_schema(IMAGES))
+        for (frame, _), count in zip(frames, num_tasks, strict=True)
+    ]
+    return conform(reduce(lambda one, other: one.unionByName(other), made), IMAGES)
+
+
+def _num_tasks(num_shards: int, num_cores: int) -> int:
+    """Return how many tasks fetch some shards: of several shards, a task fetches on while a slow URL holds up one."""
+    return min(num_shards, max(num_cores, -(-num_shards // _MAX_SHARDS_A_TASK)))
 
 
 @dataclass(frozen=True)
@@ -70,6 +81,7 @@ class _Download:
     base_url: str
     worker: Callable[[Report], Submit[Job]]
     retry: frozenset[str]
+    earlier: Earlier
 
     def __call__(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         num_threads = self.settings.num_threads
@@ -79,10 +91,9 @@ class _Download:
         under_way: deque[dict[str, Any]] = deque()
 
         def jobs() -> Iterator[Job | Done[Downloaded | None]]:
-            for batch in batches:
-                for row in batch.to_pylist():
-                    under_way.append(row)
-                    yield self._job(row)
+            for row, is_made in self.earlier.rows(row for batch in batches for row in batch.to_pylist()):
+                under_way.append(row)
+                yield _kept(row) if is_made else self._job(row)
 
         waiting = []
         for result in run_isolated(jobs(), self.worker, _lost, window=window):
@@ -95,7 +106,7 @@ class _Download:
 
     def _job(self, row: dict[str, Any]) -> Job | Done[Downloaded | None]:
         if "status" in row and not matches_status(row["status"], self.retry):
-            return Done(None, num_bytes=len(row["image"] or b"") + len(row["large_image"] or b""))
+            return _kept(row)
         is_reference = 0 <= row["reference_rank"] < self.settings.references_per_landmark
         return Job(resolve_url(row["url"], self.base_url), with_large=row["split"] == "test" or is_reference)
 
@@ -111,6 +122,10 @@ class _Download:
                 "final_url": result.final_url.removeprefix(str(parse_http_url(self.base_url) or "")),
             }
         )
+
+
+def _kept(row: dict[str, Any]) -> Done[Downloaded | None]:
+    return Done(None, num_bytes=len(row["image"] or b"") + len(row["large_image"] or b""))
 
 
 def _lost(_: Job, cause: Cause) -> Downloaded | None:

@@ -14,13 +14,16 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
+from landmark_spark.commits import Stamp
 from landmark_spark.core.statuses import STATUSES
+from landmark_spark.partition_writer import PartitionWriter
 from landmark_spark.schemas import IMAGES, RECORDS
 from landmark_spark.settings import Config, DownloadSettings
 from landmark_spark.stages import download_images as stage
 from landmark_spark.stages.download_images import address_of
 from landmark_spark.stages.download_worker import Worker, worker_of
-from landmark_spark.store import arrow_schema
+from landmark_spark.stages.earlier_attempts import Earlier
+from landmark_spark.store import Store, arrow_schema
 
 
 def jpeg(width=60, height=40, colour=(200, 30, 30)):
@@ -103,9 +106,9 @@ def records(*urls, split="train", rank=-1):
     return pa.RecordBatch.from_pylist(rows, schema=arrow_schema(RECORDS))
 
 
-def downloaded(batches, base, settings=SETTINGS, retry=(), worker=None):
+def downloaded(batches, base, settings=SETTINGS, retry=(), worker=None, earlier=None):
     worker = worker or worker_of(settings, base_url=base, num_tasks=1)
-    task = stage._Download(settings, base, worker, frozenset(retry))
+    task = stage._Download(settings, base, worker, frozenset(retry), earlier or Earlier("memory://none", {}))
     rows = [row for batch in task(batches) for row in batch.to_pylist()]
     assert all(row["status"] in STATUSES or row["status"].startswith("http_") for row in rows)
     return rows
@@ -167,6 +170,44 @@ def test_a_retry_fetches_what_failed_and_nothing_else(site):
     assert second[1]["num_attempts"] == 2
     assert [second[number] for number in (0, 2, 3)] == [first[number] for number in (0, 2, 3)]
     assert second[1] | {"num_attempts": 1, "url": "photo", "id": "id0", "final_url": "photo"} == first[0]
+
+
+def test_a_task_that_runs_again_fetches_only_what_its_earlier_attempt_had_not_committed(site, tmp_path, monkeypatch):
+    shards = [
+        pa.RecordBatch.from_pylist(
+            [row | {"shard": shard, "id": f"{shard}-{row['id']}"} for row in records("photo", "gone").to_pylist()],
+            schema=arrow_schema(RECORDS),
+        )
+        for shard in (0, 1, 2)
+    ]
+    store = Store(str(tmp_path))
+    first = downloaded(shards, site.base)
+    old = write_images(store, [row for row in first if row["shard"] == 2])  # of a run before this one
+    write_images(store, [row for row in first if row["shard"] == 1])
+    earlier = Earlier(store.url, {2: old.files})
+    site.asked.clear()
+    assert downloaded(shards, site.base, earlier=earlier) == first
+    assert len(site.asked) == 6  # a first attempt fetches everything
+    site.asked.clear()
+    monkeypatch.setattr("landmark_spark.stages.earlier_attempts._attempt_number", lambda: 1)
+    assert downloaded(shards, site.base, earlier=earlier) == first
+    assert len(site.asked) == 4  # shards 0 and 2
+
+
+def write_images(store, rows):
+    """Commit some rows as their shard; return the commit."""
+    (shard,) = {row["shard"] for row in rows}
+    write = PartitionWriter(store.url, IMAGES, {shard: Stamp("download_images", "f")}, {})
+    list(write([pa.RecordBatch.from_pylist(rows, schema=arrow_schema(IMAGES))]))
+    return store.commits(IMAGES)[shard]
+
+
+@pytest.mark.parametrize(
+    ("num_shards", "num_cores", "num_tasks"),
+    [(8, 2, 2), (3, 8, 3), (64, 2, 8), (1024, 200, 200), (65, 2, 9), (1, 1, 1)],
+)
+def test_a_task_has_several_shards_where_there_are_more_than_cores(num_shards, num_cores, num_tasks):
+    assert stage._num_tasks(num_shards, num_cores) == num_tasks
 
 
 class Fragile(Worker):
