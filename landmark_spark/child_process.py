@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import pickle
+import signal
 import subprocess
 import sys
 import threading
@@ -32,6 +34,8 @@ Job = TypeVar("Job")
 Result = TypeVar("Result")
 Cause = Literal["crash", "timeout"]
 Submit = Callable[[int, Job], None]
+_READY = (-1, None)  # a child's first message
+_SET_PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of Linux' prctl(2)
 
 
 @dataclass(frozen=True)
@@ -79,6 +83,7 @@ class Child:
 
     def __init__(self, start: Start[Job]) -> None:
         self.start = pickle.dumps(start)
+        self.has_started = False
         self._connection, theirs = Pipe(duplex=True)
         with theirs:
             number = theirs.fileno()
@@ -116,6 +121,9 @@ class Child:
         except (EOFError, OSError):
             raise ChildGoneError("crash") from None
         number, done = pickle.loads(data)
+        if (number, done) == _READY:
+            self.has_started = True
+            return self.receive(end)
         return number, done, len(data)
 
     def kill(self, grace: float = 0.0) -> None:
@@ -146,11 +154,19 @@ def give_back(child: Child) -> None:
     _idle[child.start] = child
 
 
+def _die_with_parent() -> None:
+    """Ask Linux to kill this process with its parent: one that is stuck in native code notices nothing by itself."""
+    with contextlib.suppress(OSError, AttributeError):  # other systems: the closed connection has to do
+        ctypes.CDLL(None).prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)
+
+
 def serve(file_number: int) -> None:
     """Work in the child: take jobs until the parent is gone."""
+    _die_with_parent()
     connection: Connection = Connection(file_number)
     start: Start[object] = pickle.loads(connection.recv_bytes())
     submit = start(Report(connection))
+    connection.send_bytes(pickle.dumps(_READY))
     while True:
         try:
             number, job = pickle.loads(connection.recv_bytes())

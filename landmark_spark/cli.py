@@ -103,7 +103,7 @@ def _add_run_options(parser: argparse.ArgumentParser, *, with_range: bool, with_
         parser.add_argument(
             "--retry",
             metavar="STATUS,...",
-            help="fetch again what failed, and nothing else: statuses (timeout), classes (http_5xx), or failed",
+            help="fetch again what failed in up-to-date shards: statuses (timeout), classes (http_5xx), or failed",
         )
     if with_range:
         parser.add_argument("--from", dest="first", metavar="STAGE", help="start with this stage")
@@ -204,7 +204,7 @@ def _status(options: argparse.Namespace) -> int:
 
 
 def _print_downloads(downloads: Downloads) -> None:
-    from landmark_spark.core.statuses import advice_of
+    from landmark_spark.core.statuses import advice_of, matches_status
 
     total = downloads.num_rows
     print(f"\ndownloads: {total} of {downloads.num_records} rows\n")
@@ -213,7 +213,10 @@ def _print_downloads(downloads: Downloads) -> None:
         ["status", "rows", "share", "what to do"],
         [[status, count, f"{count / total:.1%}", advice_of(status)] for status, count in ordered],
     )
-    failed = {host: sum(counts.values()) - counts.get("ok", 0) for host, counts in downloads.hosts.items()}
+    failed = {
+        host: sum(count for status, count in counts.items() if matches_status(status, ["failed"]))
+        for host, counts in downloads.hosts.items()
+    }
     shown = sorted(failed, key=lambda host: (-failed[host], host))[:_SHOWN_HOSTS]
     print()
     _print_table(

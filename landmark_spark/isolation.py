@@ -2,7 +2,8 @@
 
 Native code that reads a stranger's bytes can crash its process or never return, which no exception handler sees. So the
 jobs of a Spark task run in a child of its Python worker. Before a job enters such code it says so; when the child dies,
-the jobs that had said so run once more, each alone, and the one that kills its child again is given up. The child
+the jobs that had said so run once more, each alone, and the one that kills its child again is given up. Where children
+die and none had said so, all jobs under way are tried alone. The child
 serves all tasks of its worker, one after another, and goes when the worker goes, however that ends.
 """
 
@@ -17,14 +18,22 @@ from landmark_spark.child_process import Cause, Child, ChildGoneError, Done, Sta
 
 __all__ = ["IsolationError", "Window", "run_isolated"]
 
-_MAX_IDLE_DEATHS = 3  # in a row, with no job done and none to blame: then it is not the jobs
+_MAX_IDLE_DEATHS = 3  # in a row, with no job done and none to blame: then every job is a suspect
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 
 
 class IsolationError(RuntimeError):
-    """The child process does not stay alive, whatever the jobs."""
+    """The child process does not start."""
+
+
+def _check_start(child: Child) -> None:
+    if not child.has_started:
+        raise IsolationError(
+            f"the child process should start. Received: exit code {child.exit_code}; its error is in the log of the "
+            "executor"
+        )
 
 
 @dataclass(frozen=True)
@@ -53,7 +62,7 @@ def run_isolated(
         lost: gives the result of a job that killed its child ("crash") or exceeded the patience ("timeout").
         window: how far jobs run ahead.
 
-    Raises IsolationError where the child dies again and again and no job is to blame.
+    Raises IsolationError where the child does not start.
     """
     return _Run(iter(jobs), start, lost, window).results()
 
@@ -152,10 +161,8 @@ class _Run(Generic[Job, Result]):
         if not suspects:
             self._idle_deaths += 1
             if self._idle_deaths >= _MAX_IDLE_DEATHS:
-                raise IsolationError(
-                    f"the child process should stay alive. Received: exit code {self._child.exit_code}, "
-                    f"{self._idle_deaths} times in a row; its error is in the log of the executor"
-                )
+                _check_start(self._child)
+                suspects, self._idle_deaths = sorted(self._running), 0
         for number in suspects:
             self._run_alone(number, self._running.pop(number))
         self._child = Child(self._start)
@@ -174,6 +181,8 @@ class _Run(Generic[Job, Result]):
                     return
                 end = time.monotonic() + self._window.patience
         except ChildGoneError as gone:
+            child.kill(grace=1.0)
+            _check_start(child)
             self._finish(number, self._lost(job, gone.cause), 0)
         finally:
             child.kill()

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from landmark_spark.commits import WHOLE, Commit, Note
+from landmark_spark.core.statuses import matches_status
 from landmark_spark.schemas import Artifact, Table
 from landmark_spark.stages.context import Context
 
@@ -115,7 +116,8 @@ class _Watch:
         num_rows = sum(each.num_rows for each in parts)
         num_failed = None
         if self.table.counted[:1] == ("status",):
-            num_failed = num_rows - count_by_first([each.counts for each in parts])["ok"]
+            counts = count_by_first([each.counts for each in parts])
+            num_failed = sum(count for status, count in counts.items() if matches_status(status, ["failed"]))
         return Progress(
             num_shards=len(shards),
             num_done_shards=len(done),

@@ -27,7 +27,7 @@ from landmark_spark.planning import (
     plan_stages,
 )
 from landmark_spark.progress import count_by_first, listed_counts, told_progress
-from landmark_spark.schemas import METRICS, Artifact
+from landmark_spark.schemas import METRICS, Artifact, Table
 from landmark_spark.session import cause_of, open_session
 from landmark_spark.settings import Config, ConfigError
 from landmark_spark.stages.context import Context
@@ -163,6 +163,9 @@ class _Run:
 
     def bring_up_to_date(self, stage: Stage) -> StageResult:
         """Make what is missing or stale of one stage's outputs."""
+        for output in stage.outputs:  # notes of tasks that were killed
+            if isinstance(output, Table) and output.sharded:
+                self.store.forget_notes(output, filter(self.choice.takes, range(self.config.index.num_shards)))
         inventory = _take_inventory(self.store, self.config, [stage])
         expected = self.expected[stage.name]
         decision = decide(stage, self.config, self.choice, inventory, expected=expected, will_change={})

@@ -150,7 +150,11 @@ IMAGES = Table(
             _column("height", pa.int32(), "of the original after EXIF rotation, pixels; 0 = unknown"),
             _column("num_bytes", pa.int64(), "length of the body received"),
             _column("sha256", pa.string(), "of the body received, in hex; empty where there is none"),
-            _column("num_attempts", pa.int32(), "attempts made over all runs, each with its redirects"),
+            _column(
+                "num_attempts",
+                pa.int32(),
+                "attempts made, each with its redirects; retries that changed something add theirs",
+            ),
             _column("host", pa.string(), "of the URL asked for, without port, user name and password"),
             _column("url", pa.string(), "as in records"),
             _column(

@@ -35,9 +35,9 @@ class ConfigError(ValueError):
 def _setting(default: Any, doc: str, **limits: Any) -> Any:
     """Declare a field. ``limits``: minimum, maximum (inclusive), above, below (exclusive), is_path.
 
-    words: what a path may also say without being one.
+    words: what a path may also say without being one. is_secret: it may hold a password.
     """
-    return field(default=default, metadata={"doc": doc, **limits})
+    return field(default=default, repr=not limits.get("is_secret", False), metadata={"doc": doc, **limits})
 
 
 @dataclass(frozen=True)
@@ -259,7 +259,7 @@ class Config:
     """The whole configuration. Relative paths in a YAML file count from that file, in ``--set`` from the caller."""
 
     store: str = _setting("runs/toy", "folder or URL of all tables and results", is_path=True)
-    base_url: str = _setting("", "relative URLs of the csv files are resolved against it")
+    base_url: str = _setting("", "relative URLs of the csv files are resolved against it", is_secret=True)
     serve_folder: str = _setting("", "folder that the run serves over loopback as base_url", is_path=True)
     inputs: InputSettings = field(default_factory=InputSettings)
     toy: ToySettings = field(default_factory=ToySettings)
@@ -288,7 +288,8 @@ class Config:
         if not self.store or set(self.store) & set("#?*[]{}"):
             raise ConfigError(f"store should be a path or URL without any of # ? * [ ] {{ }}. Received: {self.store!r}")
         if self.base_url and not self.base_url.startswith(("http://", "https://")):
-            raise ConfigError(f"base_url should begin with http:// or https://. Received: {self.base_url!r}")
+            shown = re.sub("//[^/]*@", "//", self.base_url)  # without user name and password
+            raise ConfigError(f"base_url should begin with http:// or https://. Received: {shown!r}")
         agent = self.download.user_agent
         if not agent.strip() or not (agent.isascii() and agent.isprintable()):
             raise ConfigError(f"download.user_agent should be printable ASCII. Received: {agent!r}")

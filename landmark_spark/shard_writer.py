@@ -56,6 +56,7 @@ class ShardWriter:
         """Write what is left, and show the file whole at its name."""
         if self._num_waiting:
             self._writer.write_table(pa.concat_tables(self._waiting), row_group_size=_ROWS_PER_GROUP)
+            self._waiting, self._num_waiting = [], 0
         self._writer.close()
         self._file.place()
         return FileEntry(self._relative, self._file.num_bytes, self._file.sha256())

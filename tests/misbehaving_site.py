@@ -56,6 +56,15 @@ class Page(BaseHTTPRequestHandler):
             self.server.times.append(time.monotonic())
         getattr(self, f"page_{name}")()
 
+    def page_hinted(self):
+        self.wfile.write(b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>; rel=preload\r\n\r\n")
+        self.wfile.flush()
+        time.sleep(0.3)  # the interim answer arrives by itself
+        self.answer(200, b"hinted" + BODY)
+
+    def page_switching(self):
+        self.wfile.write(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n")
+
     def answer(self, code: int, body: bytes = b"", **headers: object) -> None:
         self.send_response(code)
         for header, value in {"Content_Length": len(body), **headers}.items():

@@ -79,7 +79,7 @@ class Requester:
             answer = _failure(error)
         deadline.release()  # before the connection can be another thread's
         if connection is not None:
-            if connection.sock is not None and response.isclosed():
+            if connection.sock is not None and response.isclosed() and response.status >= 200:
                 self._connections.keep(connection)
             else:
                 _discard(connection, response)

@@ -6,6 +6,7 @@ TLS, its verification and the tunnels of proxies are urllib3's.
 from __future__ import annotations
 
 import functools
+import http.client
 import os
 import socket
 import ssl
@@ -30,6 +31,7 @@ from landmark_spark.core.urls import HttpUrl
 
 __all__ = ["Connection", "Connections", "ForbiddenAddressError", "SecureConnection"]
 
+_MAX_INTERIM = 10
 _MAX_IDLE = 256  # connections kept; the descriptors of a process are often limited to 1,024
 
 
@@ -37,9 +39,22 @@ class ForbiddenAddressError(Exception):
     """Every address of the host is one that may not be connected to."""
 
 
+class _FinalResponse(http.client.HTTPResponse):
+    """An answer after the interim ones (103 Early Hints and its like), of which http.client knows 100 alone."""
+
+    def _read_status(self) -> tuple[str, int, str]:
+        for _ in range(_MAX_INTERIM):
+            version, status, reason = super()._read_status()  # type: ignore[misc]
+            if not 102 <= status < 200:
+                return version, status, reason
+            http.client.parse_headers(self.fp)
+        raise http.client.HTTPException("the server sends one interim answer after another")
+
+
 class Connection(HTTPConnection):
     """A connection that looks up, and connects to, allowed addresses only, within the deadline it is given."""
 
+    response_class = _FinalResponse
     key: tuple[object, ...] = ()
     deadline: Deadline
     addresses_of: Callable[[str, float], tuple[str, ...]]
@@ -56,6 +71,7 @@ class Connection(HTTPConnection):
 class SecureConnection(HTTPSConnection):
     """The same over TLS."""
 
+    response_class = _FinalResponse
     key: tuple[object, ...] = ()
     deadline: Deadline
     addresses_of: Callable[[str, float], tuple[str, ...]]

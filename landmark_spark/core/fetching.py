@@ -37,6 +37,7 @@ __all__ = [
 
 _MAX_REDIRECTS = 10
 _FIRST_PAUSE = 0.5  # seconds before the second attempt, doubled before each further one
+_LONGEST_WAIT = 120.0  # seconds that a host may ask for and what was not begun waits; past that it ends
 _IDLE_SECONDS = 5.0  # after which a thread without work ends; the next URL starts another
 
 # What an answer may look like whose connection was cut at the deadline, or a URL whose time went by otherwise:
@@ -98,7 +99,7 @@ class FetchPool(Generic[Key]):
         self._queue: HostQueue[_Job[Key]] = HostQueue(
             max_connections=limits.max_connections_per_host,
             requests_per_second=limits.requests_per_second_per_host,
-            longest_wait=limits.deadline,
+            longest_wait=max(limits.deadline, _LONGEST_WAIT),
         )
         self._changed = threading.Condition()
         self._num_alive = 0
@@ -197,6 +198,8 @@ class FetchPool(Generic[Key]):
         has_failed = answer.can_heal and answer.status != "truncated"
         with self._changed:
             self._queue.release(turn.host, time.monotonic(), has_failed=has_failed, wait=answer.retry_after)
+            if self._queue.has_turn(time.monotonic()):  # this thread may be busy with ``finish`` for long
+                self._wake_one()
             if answer.location:
                 return self._redirect(job, job.deadline, answer.location)
             fetched = Fetched(answer.status, answer.body, job.num_attempts, answer.num_bytes, str(job.hop))

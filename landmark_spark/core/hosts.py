@@ -19,6 +19,7 @@ Reason = Literal["ask", "expired", "unavailable"]
 
 _FAILURES_TO_REST = 20
 _REST_SECONDS = 60.0
+_LONGEST_REST = 600.0  # a host that asks for more is tried again after this
 _NEVER = -math.inf
 
 
@@ -60,8 +61,9 @@ class HostQueue(Generic[Job]):
     """Jobs by host; of the hosts that may be asked, the one with the fewest requests under way is next.
 
     A host whose last 20 requests in a row failed, or that asks to wait longer than ``longest_wait``, is unavailable:
-    what waits for it ends at once, and so does what comes, until it has rested for 60 seconds or the time it asked for.
-    Then it gets one request at a time until one is answered. Each call takes O(log n) of n waiting jobs, amortised.
+    what waits for it ends at once, and so does what comes, until it has rested for 60 seconds or the time it asked for,
+    600 at most. Then it gets one request at a time until one is answered. Each call takes O(log n) of n waiting jobs,
+    amortised.
 
     Args:
         max_connections: requests under way at one host, at most.
@@ -135,7 +137,7 @@ class HostQueue(Generic[Job]):
         state.num_failures = state.num_failures + 1 if has_failed else 0
         state.is_down = state.is_down and (has_failed or is_resting)
         if wait > self._longest_wait:
-            self._rest(state, now + wait)
+            self._rest(state, now + min(wait, _LONGEST_REST))
         elif not is_resting and (state.num_failures >= _FAILURES_TO_REST or (has_failed and state.is_down)):
             self._rest(state, now + max(wait, _REST_SECONDS))
         elif wait > 0:

@@ -19,7 +19,7 @@ STATUSES: dict[str, str] = {
     "bad_url": "the URL, or one it redirects to, is no valid http or https URL",
     "forbidden_address": "the URL, or one it redirects to, leads to a private, loopback or otherwise internal address",
     "opted_out": "the server keeps this picture from being used, by the header X-Robots-Tag or TDM-Reservation",
-    "host_unavailable": "the host failed many times in a row, or asked for a longer wait than the deadline",
+    "host_unavailable": "the host failed many times in a row, or asked for a longer wait than two minutes",
     "empty_body": "the server answered 200 without a body",
     "truncated": "the body, or the picture in it, ends before its end",
     "not_an_image": "the body is no picture that can be decoded",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,6 +31,7 @@ __all__ = ["address_of", "download_images"]
 
 _ROWS_A_BATCH = 64
 _RUNNING_A_THREAD = 16  # so that hosts which must wait leave work for the threads
+_MAX_RUNNING = 256  # jobs that a child which takes none any more still has room for
 _MAX_WAITING = 4096  # rows come out in the order they went in: one slow URL holds up few others
 _MAX_WAITING_BYTES = 128_000_000
 _MAX_SHARDS_A_TASK = 8  # what a task that is killed has in flight at most
@@ -42,7 +43,7 @@ def address_of(config: Config) -> dict[str, str]:
 
     A served folder counts by its path, since its port is new in each run; a toy world also by what it was drawn from.
     """
-    found = {"base_url": config.base_url, "serve_folder": config.serve_folder}
+    found = {"base_url": _without_credentials(config.base_url), "serve_folder": config.serve_folder}
     world = Path(config.serve_folder) / "world.json"
     if config.serve_folder and world.is_file():
         found["world"] = file_digest("serve_folder", str(world))
@@ -59,7 +60,13 @@ def download_images(context: Context, records: DataFrame) -> DataFrame:
         frames.append((store.read(context.spark, RECORDS, fresh) if frames else records, len(fresh)))
     num_tasks = [_num_tasks(num_shards, num_cores) for _, num_shards in frames]
     before = {shard: commit.files for shard, commit in store.commits(IMAGES).items()}
-    worker = worker_of(settings, base_url=base_url, num_tasks=min(sum(num_tasks), num_cores))
+    num_at_once = min(sum(num_tasks), num_cores)
+    if num_at_once > settings.max_connections_per_host:
+        context.tell(
+            f"download_images: warning: {num_at_once} tasks at once have a connection to a host each, "
+            f"max_connections_per_host is {settings.max_connections_per_host}"
+        )
+    worker = worker_of(settings, base_url=base_url, num_tasks=num_at_once)
     task = _Download(settings, base_url, worker, frozenset(context.retry), Earlier(store.url, before))
     made = [
         frame.coalesce(count).mapInArrow(task, spark_schema(IMAGES))
@@ -78,16 +85,15 @@ class _Download:
     """Makes the rows of one partition inside a Spark task: of records all, of images those whose status is retried."""
 
     settings: DownloadSettings
-    base_url: str
+    base_url: str = field(repr=False)
     worker: Callable[[Report], Submit[Job]]
     retry: frozenset[str]
     earlier: Earlier
 
     def __call__(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         num_threads = self.settings.num_threads
-        window = Window(
-            _RUNNING_A_THREAD * num_threads, _MAX_WAITING, _MAX_WAITING_BYTES, patience=self.settings.decode_timeout
-        )
+        max_running = max(num_threads, min(_RUNNING_A_THREAD * num_threads, _MAX_RUNNING))
+        window = Window(max_running, _MAX_WAITING, _MAX_WAITING_BYTES, patience=self.settings.decode_timeout)
         under_way: deque[dict[str, Any]] = deque()
 
         def jobs() -> Iterator[Job | Done[Downloaded | None]]:
@@ -98,7 +104,7 @@ class _Download:
         waiting = []
         for result in run_isolated(jobs(), self.worker, _lost, window=window):
             row = under_way.popleft()
-            waiting.append(row if result is None else self._row(row, result))
+            waiting.append(row if result is None or _changes_nothing(row, result) else self._row(row, result))
             if len(waiting) == _ROWS_A_BATCH:
                 yield pa.RecordBatch.from_pylist(waiting, schema=_SCHEMA)
                 waiting = []
@@ -119,9 +125,14 @@ class _Download:
                 "shard": row["shard"],
                 "num_attempts": row.get("num_attempts", 0) + result.num_attempts,
                 "host": _host(resolve_url(row["url"], self.base_url)),
-                "final_url": result.final_url.removeprefix(str(parse_http_url(self.base_url) or "")),
+                "final_url": result.final_url.removeprefix(_without_credentials(self.base_url).rstrip("/") + "/"),
             }
         )
+
+
+def _changes_nothing(row: dict[str, Any], result: Downloaded) -> bool:
+    """Tell whether a retry failed as before: then its row stays as it is, and nothing that reads it becomes stale."""
+    return row.get("status") == result.status and result.image is None
 
 
 def _kept(row: dict[str, Any]) -> Done[Downloaded | None]:
@@ -130,6 +141,10 @@ def _kept(row: dict[str, Any]) -> Done[Downloaded | None]:
 
 def _lost(_: Job, cause: Cause) -> Downloaded | None:
     return Downloaded({"crash": "decoder_crash", "timeout": "decoder_timeout"}[cause])
+
+
+def _without_credentials(url: str) -> str:
+    return str(parse_http_url(url) or "")
 
 
 def _host(url: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from landmark_spark.child_process import Report, Submit
 from landmark_spark.core.fetch_limits import FetchLimits
@@ -21,7 +21,7 @@ __all__ = ["Downloaded", "Job", "Worker", "worker_of"]
 class Job:
     """One URL to fetch."""
 
-    url: str
+    url: str = field(repr=False)
     with_large: bool
 
 

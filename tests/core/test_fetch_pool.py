@@ -259,6 +259,34 @@ def test_a_host_that_is_down_costs_twenty_requests_and_recovers(results, pool_of
         site.server_close()
 
 
+def test_an_interim_answer_is_not_taken_for_the_answer(site, results, pool_of):
+    pool = pool_of(max_connections_per_host=1)
+    for name in ("hinted", "ok", "switching", "ok?2"):
+        pool.submit(name, f"{site.base}/{name}")
+    finished = results.wait_for(4)
+    assert finished["hinted"].body == b"hinted" + BODY
+    assert finished["ok"].body == finished["ok?2"].body == BODY
+    assert finished["switching"].status == "http_101"
+
+
+def test_a_host_is_asked_on_while_a_picture_is_decoded(site):
+    ended = threading.Semaphore(0)
+
+    def finish(key, fetched):
+        time.sleep(0.5)
+        ended.release()
+
+    limits = FetchLimits(allow_private_addresses=True, max_connections_per_host=1)
+    pool = FetchPool(limits, num_threads=4, finish=finish)
+    started = time.monotonic()
+    for number in range(8):
+        pool.submit(number, f"{site.base}/ok?{number}")
+    for _ in range(8):
+        assert ended.acquire(timeout=10)
+    assert time.monotonic() - started < 3.0  # one after another they take four seconds
+    pool.close()
+
+
 def test_a_url_keeps_its_own_failure_when_its_host_becomes_unavailable(site, results, pool_of):
     pool = pool_of(num_threads=1, max_connections_per_host=1)
     for number in range(30):

@@ -189,19 +189,29 @@ def test_what_was_under_way_when_a_host_went_down_does_not_lengthen_its_rest():
     assert taken(queue, 60.0) == [("after", "ask")]
 
 
+def test_no_wish_keeps_a_host_away_for_more_than_ten_minutes():
+    queue = queue_of(max_connections=1)
+    queue.put("a", "asked", 0.0)
+    assert [job for job, _ in taken(queue, 0.0)] == ["asked"]
+    queue.release("a", 0.0, has_failed=True, wait=1e17)
+    queue.put("a", "before", 599.0)
+    queue.put("a", "after", 600.0)
+    assert taken(queue, 600.0) == [("before", "unavailable"), ("after", "ask")]
+
+
 def test_a_wish_to_wait_too_long_makes_a_host_unavailable_for_that_time():
     queue = queue_of(max_connections=3)
     for job in ("a1", "a2", "a3", "a4"):
         queue.put("a", job, 0.0)
     assert [job for job, _ in taken(queue, 0.0)] == ["a1", "a2", "a3"]
-    queue.release("a", 0.0, has_failed=True, wait=3600.0)
+    queue.release("a", 0.0, has_failed=True, wait=500.0)
     assert taken(queue, 0.0) == [("a4", "unavailable")]
     queue.release("a", 1.0, has_failed=False)  # was under way: the wish stands
     queue.release("a", 1.0, has_failed=True)
-    queue.put("a", "before", 3599.0)
-    queue.put("a", "after", 3600.0)
-    queue.put("a", "waits", 3600.0)
-    assert taken(queue, 3600.0) == [("before", "unavailable"), ("after", "ask")]
+    queue.put("a", "before", 499.0)
+    queue.put("a", "after", 500.0)
+    queue.put("a", "waits", 500.0)
+    assert taken(queue, 500.0) == [("before", "unavailable"), ("after", "ask")]
 
 
 def simulate(num_hosts: int, jobs_per_host: int) -> tuple[int, int, int]:

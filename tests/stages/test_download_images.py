@@ -18,10 +18,10 @@ from landmark_spark.commits import Stamp
 from landmark_spark.core.statuses import STATUSES
 from landmark_spark.partition_writer import PartitionWriter
 from landmark_spark.schemas import IMAGES, RECORDS
-from landmark_spark.settings import Config, DownloadSettings
+from landmark_spark.settings import Config, ConfigError, DownloadSettings
 from landmark_spark.stages import download_images as stage
 from landmark_spark.stages.download_images import address_of
-from landmark_spark.stages.download_worker import Worker, worker_of
+from landmark_spark.stages.download_worker import Job, Worker, worker_of
 from landmark_spark.stages.earlier_attempts import Earlier
 from landmark_spark.store import Store, arrow_schema
 
@@ -208,6 +208,32 @@ def write_images(store, rows):
 )
 def test_a_task_has_several_shards_where_there_are_more_than_cores(num_shards, num_cores, num_tasks):
     assert stage._num_tasks(num_shards, num_cores) == num_tasks
+
+
+def test_a_retry_that_fails_as_before_leaves_its_row_as_it_was(site):
+    first = downloaded([records("gone")], site.base)
+    stored = pa.RecordBatch.from_pylist(first, schema=arrow_schema(IMAGES))
+    site.asked.clear()
+    assert downloaded([stored], site.base, retry=["failed"]) == first
+    assert site.asked == ["/gone"]
+
+
+def test_a_final_url_counts_from_the_base_with_or_without_its_last_slash(site):
+    (row,) = downloaded([records("photo")], site.base.rstrip("/"))
+    assert (row["status"], row["final_url"]) == ("ok", "photo")
+
+
+def test_passwords_of_the_base_url_are_not_told():
+    config = dataclasses.replace(Config(), base_url="https://bob:secret@h.io/img")
+    task = stage._Download(SETTINGS, config.base_url, None, frozenset(), Earlier("memory://none", {}))
+    job = Job("https://bob:secret@h.io/img/1", with_large=False)
+    worker = worker_of(SETTINGS, base_url=config.base_url, num_tasks=1)
+    assert address_of(config)["base_url"] == "https://h.io/img"
+    assert "secret" not in repr((config, task, job, worker))
+    with pytest.raises(ConfigError) as caught:
+        dataclasses.replace(config, base_url="ftp://bob:secret@h.io/")
+    assert "ftp://h.io/" in str(caught.value)
+    assert "secret" not in str(caught.value)
 
 
 class Fragile(Worker):
