@@ -92,7 +92,7 @@ def decode_image(data: bytes, *, max_pixels: int) -> RgbImage:
     return decode_scaled(data, max_pixels=max_pixels, is_enough=_never_enough).image
 
 
-def decode_scaled(data: bytes, *, max_pixels: int, is_enough: Callable[[int, int], bool]) -> Decoded:
+def decode_scaled(data: bytes, *, max_pixels: int, is_enough: Callable[[float, float], bool]) -> Decoded:
     """Decode a foreign picture, a JPEG as small as is enough: RGB, upright, first frame, transparency over white.
 
     Grey, palette, CMYK and 16-bit pictures are converted; 16-bit grey is scaled (65535 becomes 255), not clipped.
@@ -101,8 +101,8 @@ def decode_scaled(data: bytes, *, max_pixels: int, is_enough: Callable[[int, int
         data: a JPEG, PNG, GIF, WebP, AVIF, BMP, TIFF, JPEG 2000 or PPM file.
         max_pixels: a larger picture is refused on the word of its header, before it is decoded. Above Pillow's own
             limit (178,956,970 pixels unless the caller's program set another) it is refused in any case.
-        is_enough: whether a width and a height, upright, in pixels, suffice. The smallest scale for which it says yes
-            is taken; the full size where there is none, and for what is no JPEG.
+        is_enough: whether a width and a height, upright, in pixels and parts of them, suffice. The smallest scale for
+            which it says yes is taken; the full size where there is none, and for what is no JPEG.
 
     Raises:
         ImageError: no picture, whatever the bytes are; nothing else is raised for them.
@@ -138,7 +138,7 @@ def _image_errors(data: bytes) -> Iterator[None]:
         raise ImageError(status, f"{type(error).__name__}: {error}"[:500]) from error
 
 
-def _choose_scale(picture: Image.Image, is_enough: Callable[[int, int], bool]) -> int:
+def _choose_scale(picture: Image.Image, is_enough: Callable[[float, float], bool]) -> int:
     if not isinstance(picture, JpegImageFile):
         return 1
     width, height = picture.size
@@ -146,7 +146,7 @@ def _choose_scale(picture: Image.Image, is_enough: Callable[[int, int], bool]) -
     for scale in _SCALES:
         # A flip would bring the blocks that reach beyond the end to the front, where they would shift the picture.
         fits = orientation in _UNFLIPPED or (width % scale == 0 and height % scale == 0)
-        size = (_divided(width, scale), _divided(height, scale))
+        size = (width / scale, height / scale)
         if fits and min(width, height) >= scale and is_enough(*(size[::-1] if orientation in _SIDEWAYS else size)):
             return scale
     return 1
@@ -164,7 +164,7 @@ def _load(picture: Image.Image, scale: int) -> Decoded:
     return Decoded(np.ascontiguousarray(_ORIENTATIONS[orientation](image)), width, height, scale)
 
 
-def _never_enough(_width: int, _height: int) -> bool:
+def _never_enough(_width: float, _height: float) -> bool:
     return False
 
 

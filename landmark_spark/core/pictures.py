@@ -73,7 +73,7 @@ def make_pictures(body: bytes, plan: PicturePlan, *, with_large: bool) -> Pictur
         ImageError: the bytes give no picture; nothing else is raised.
     """
 
-    def is_enough(width: int, height: int) -> bool:
+    def is_enough(width: float, height: float) -> bool:
         for_square = is_enough_for_square(width, height, plan.image_size, mode=plan.resize_mode)
         return for_square and (not with_large or is_enough_to_fit(width, height, plan.large_side))
 

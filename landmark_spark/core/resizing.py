@@ -67,16 +67,25 @@ def fit_decoded(decoded: Decoded, max_side: int) -> RgbImage:
     return np.ascontiguousarray(_stretch(decoded.image, _extent(decoded), width=width, height=height))
 
 
-def is_enough_for_square(width: int, height: int, size: int, *, mode: str) -> bool:
-    """Return whether a picture decoded at width x height can stand for the whole one in ``resize_decoded``."""
+def is_enough_for_square(width: float, height: float, size: int, *, mode: str) -> bool:
+    """Return whether a picture decoded at width x height can stand for the whole one in ``resize_decoded``.
+
+    Both in pixels and parts of them: the sides of the whole one over the scale.
+    """
     _check_mode(mode)
-    decisive = max(width, height) if mode == "pad" else min(width, height)
-    return decisive >= _MARGIN * size
+    if mode == "pad":
+        return is_enough_to_fit(width, height, size)
+    return min(width, height) >= _MARGIN * size or (mode == "stretch" and width == height == size)
 
 
-def is_enough_to_fit(width: int, height: int, max_side: int) -> bool:
-    """Return whether a picture decoded at width x height can stand for the whole one in ``fit_decoded``."""
-    return max(width, height) >= _MARGIN * max_side
+def is_enough_to_fit(width: float, height: float, max_side: int) -> bool:
+    """Return whether a picture decoded at width x height can stand for the whole one in ``fit_decoded``.
+
+    That of exactly the wanted sides can: each of its pixels is the mean of as many as every other (0.3 grey levels).
+    """
+    longest = max(width, height)
+    is_exact = longest == max_side and width == int(width) and height == int(height)
+    return longest >= _MARGIN * max_side or is_exact
 
 
 def _whole(image: RgbImage) -> Decoded:

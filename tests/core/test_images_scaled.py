@@ -26,7 +26,7 @@ def blocks(values, mode: str = "L") -> Image.Image:
 def decoded_at(scale: int, data: bytes, max_pixels: int = PLENTY) -> Decoded:
     """Decode with a rule for which the size at this scale is just enough."""
     with Image.open(io.BytesIO(data)) as picture:
-        least = -(-picture.width // scale) * -(-picture.height // scale)
+        least = (picture.width / scale) * (picture.height / scale)
     return decode_scaled(data, max_pixels=max_pixels, is_enough=lambda width, height: width * height >= least)
 
 
@@ -38,9 +38,9 @@ def turned(orientation: int) -> Image.Exif:
 
 def test_the_smallest_size_that_is_enough_is_decoded():
     data = file_of(Image.new("RGB", (1001, 771)))
-    # 1001 / 8 = 125.1, 771 / 8 = 96.4; / 4: 250.25, 192.75; / 2: 500.5, 385.5; all rounded up
-    sizes = [(126, 97), (251, 193), (501, 386)]
-    for enough, scale in [(0, 8), (127, 4), (251, 4), (252, 2), (501, 2), (502, 1)]:
+    sizes = [(125.125, 96.375), (250.25, 192.75), (500.5, 385.5)]
+    decoded_sizes = {8: (126, 97), 4: (251, 193), 2: (501, 386), 1: (1001, 771)}  # rounded up
+    for enough, scale in [(0, 8), (126, 4), (250, 4), (251, 2), (500, 2), (501, 1)]:
         asked = []
 
         def is_enough(width, height, asked=asked, enough=enough):
@@ -49,7 +49,7 @@ def test_the_smallest_size_that_is_enough_is_decoded():
 
         decoded = decode_scaled(data, max_pixels=PLENTY, is_enough=is_enough)
         assert (decoded.width, decoded.height, decoded.scale) == (1001, 771, scale)
-        assert decoded.image.shape[1::-1] == dict(zip((8, 4, 2, 1), [*sizes, (1001, 771)], strict=True))[scale]
+        assert decoded.image.shape[1::-1] == decoded_sizes[scale]
         assert asked == sizes[: len(asked)]
 
 

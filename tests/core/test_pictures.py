@@ -79,13 +79,17 @@ def test_what_is_not_scaled_gives_the_pictures_of_the_whole_original(mode):
         ((1024, 764), "stretch", False, 2),  # a quarter is 256 x 191
         ((1024, 768), "crop", False, 4),
         ((1600, 764), "crop", False, 2),
-        ((1024, 768), "pad", False, 4),  # an eighth is 128 x 96
-        ((1529, 1100), "pad", False, 8),  # 191.1, rounded up to 192
+        ((1024, 768), "pad", False, 8),  # 128 x 96: exactly what is wanted
+        ((1024, 767), "pad", False, 4),  # an eighth is 95.9 high
+        ((1529, 1100), "pad", False, 4),  # an eighth is 191.1 wide
+        ((1536, 1100), "pad", False, 8),
         ((764, 1024), "stretch", False, 2),
         ((640, 480), "stretch", False, 2),
         ((640, 360), "stretch", False, 1),  # a half is 320 x 180
         ((640, 360), "pad", False, 2),
-        ((1024, 768), "stretch", True, 1),  # a half would leave 512 for the larger copy
+        ((1024, 768), "stretch", True, 2),  # 512 x 384: exactly the larger copy
+        ((1022, 768), "stretch", True, 1),  # a half would leave 511 for it
+        ((1026, 768), "stretch", True, 1),
         ((1536, 1024), "stretch", True, 2),
         ((1534, 1024), "stretch", True, 1),
         ((3072, 2304), "pad", True, 4),
@@ -106,7 +110,7 @@ def test_a_sideways_photo_is_stored_upright_with_its_sides_swapped(decoded):
     exif = Image.Exif()
     exif[0x0112] = 6
     made = make_pictures(file_of(Image.fromarray(stored), exif=exif), PLAN, with_large=True)
-    assert (made.width, made.height, decoded[0].scale) == (1024, 2048, 2)
+    assert (made.width, made.height, decoded[0].scale) == (1024, 2048, 4)
     square, large = decode_jpeg(made.image), decode_jpeg(made.large_image)
     assert large.shape == (512, 256, 3)
     for image in (square, large):

@@ -154,10 +154,20 @@ def test_enough_is_half_as_much_again_as_the_telling_side_is_resized_to():
     assert not is_enough_to_fit(767, 767, 512)
 
 
+def test_exactly_the_wanted_sides_are_enough_too():
+    assert is_enough_to_fit(512, 384, 512) and is_enough_to_fit(384, 512, 512)
+    assert not is_enough_to_fit(512, 383.5, 512)  # its last row would be half of one
+    assert not is_enough_to_fit(513, 384, 512)
+    assert is_enough_for_square(128, 96, 128, mode="pad")
+    assert is_enough_for_square(128, 128, 128, mode="stretch")
+    assert not is_enough_for_square(128, 96, 128, mode="stretch")
+    assert not is_enough_for_square(170, 128, 128, mode="crop")  # its cuts may lie within pixels
+
+
 @settings(max_examples=400, deadline=None)
 @given(st.integers(8, 3000), st.integers(8, 3000), st.sampled_from([2, 4, 8]), st.integers(4, 400))
 def test_what_is_enough_is_never_enlarged(width, height, scale, size):
-    columns, rows = -(-width // scale), -(-height // scale)  # decoded; the last of each may be a part of one only
+    columns, rows = width / scale, height / scale
     longest = max(width, height)
     fitted = (max(1, int(size * width / longest + 0.5)), max(1, int(size * height / longest + 0.5)))
     for mode, (across, down) in {"stretch": (size, size), "crop": (size, size), "pad": fitted}.items():
