@@ -204,7 +204,8 @@ def _status(options: argparse.Namespace) -> int:
 
 
 def _print_downloads(downloads: Downloads) -> None:
-    from landmark_spark.core.statuses import advice_of, matches_status
+    from landmark_spark.core.statuses import advice_of
+    from landmark_spark.progress import count_failed
 
     total = downloads.num_rows
     print(f"\ndownloads: {total} of {downloads.num_records} rows\n")
@@ -213,10 +214,7 @@ def _print_downloads(downloads: Downloads) -> None:
         ["status", "rows", "share", "what to do"],
         [[status, count, f"{count / total:.1%}", advice_of(status)] for status, count in ordered],
     )
-    failed = {
-        host: sum(count for status, count in counts.items() if matches_status(status, ["failed"]))
-        for host, counts in downloads.hosts.items()
-    }
+    failed = {host: count_failed(counts) for host, counts in downloads.hosts.items()}
     shown = sorted(failed, key=lambda host: (-failed[host], host))[:_SHOWN_HOSTS]
     print()
     _print_table(

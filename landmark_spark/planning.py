@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from landmark_spark.commits import WHOLE, Commit, Stamp, digest_of
 from landmark_spark.core.statuses import check_status_words, matches_status
 from landmark_spark.pipeline import STAGES, Expectation, Input, Output, Stage, stage_named
+from landmark_spark.row_counts import count_by_first
 from landmark_spark.settings import Config
 
 __all__ = [
@@ -175,7 +176,7 @@ def _rows_to_retry(
     commits = inventory.commits.get(stage.outputs[0].name, {})
     found = {}
     for shard in shards:
-        rows = {status: sum(hosts.values()) for status, hosts in commits[shard].counts.items()}
+        rows = count_by_first([commits[shard].counts])
         mine = {status: count for status, count in rows.items() if matches_status(status, choice.retry)}
         if mine:
             found[shard] = mine

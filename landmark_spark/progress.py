@@ -5,33 +5,24 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from landmark_spark.commits import WHOLE, Commit, Note
 from landmark_spark.core.statuses import matches_status
+from landmark_spark.row_counts import count_by_first
 from landmark_spark.schemas import Artifact, Table
 from landmark_spark.stages.context import Context
 
-__all__ = ["Progress", "count_by_first", "listed_counts", "told_progress"]
+__all__ = ["Progress", "count_failed", "listed_counts", "told_progress"]
 
 _INTERVAL = 10.0  # seconds between two lines
 _LOOKS_COST = 20  # times a look's own seconds: a store that is slow to list is asked less often
 
 
-def count_by_first(counts: Iterable[Mapping[str, Any]]) -> Counter[str]:
-    """Sum the counts of commits and notes by the first column that they count."""
-    found: Counter[str] = Counter()
-    for each in counts:
-        for value, below in each.items():
-            found[value] += _total(below)
-    return found
-
-
-def _total(counts: Any) -> int:
-    return sum(_total(each) for each in counts.values()) if isinstance(counts, Mapping) else int(counts)
+def count_failed(statuses: Mapping[str, int]) -> int:
+    """Return how many rows failed, as ``--retry failed`` understands it; statuses: status -> rows."""
+    return sum(count for status, count in statuses.items() if matches_status(status, ["failed"]))
 
 
 def listed_counts(counts: Mapping[str, int]) -> str:
@@ -116,8 +107,7 @@ class _Watch:
         num_rows = sum(each.num_rows for each in parts)
         num_failed = None
         if self.table.counted[:1] == ("status",):
-            counts = count_by_first([each.counts for each in parts])
-            num_failed = sum(count for status, count in counts.items() if matches_status(status, ["failed"]))
+            num_failed = count_failed(count_by_first(each.counts for each in parts))
         return Progress(
             num_shards=len(shards),
             num_done_shards=len(done),

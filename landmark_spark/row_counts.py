@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
 
-__all__ = ["OTHERS", "RowCounts"]
+__all__ = ["OTHERS", "RowCounts", "count_by_first"]
 
 OTHERS = "(others)"
 """Stands for the values with the fewest rows, where there are too many values."""
@@ -56,3 +56,16 @@ class RowCounts:
             first = key[:1] if len(key) > 1 else ()
             bounded[first + (OTHERS,) * (len(key) - len(first))] += count
         return bounded
+
+
+def count_by_first(counts: Iterable[Mapping[str, Any]]) -> Counter[str]:
+    """Sum the counts of commits and notes by the first column that they count."""
+    found: Counter[str] = Counter()
+    for each in counts:
+        for value, below in each.items():
+            found[value] += _total(below)
+    return found
+
+
+def _total(counts: Any) -> int:
+    return sum(_total(each) for each in counts.values()) if isinstance(counts, Mapping) else int(counts)

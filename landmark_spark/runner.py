@@ -26,7 +26,8 @@ from landmark_spark.planning import (
     missing_inputs,
     plan_stages,
 )
-from landmark_spark.progress import count_by_first, listed_counts, told_progress
+from landmark_spark.progress import listed_counts, told_progress
+from landmark_spark.row_counts import count_by_first
 from landmark_spark.schemas import METRICS, Artifact, Table
 from landmark_spark.session import cause_of, open_session
 from landmark_spark.settings import Config, ConfigError

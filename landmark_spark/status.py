@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from landmark_spark.commits import Commit, Note
 from landmark_spark.planning import Choice, PlannedStage
-from landmark_spark.progress import count_by_first
+from landmark_spark.row_counts import count_by_first
 from landmark_spark.runner import plan, resolve_inputs
 from landmark_spark.schemas import IMAGES, RECORDS
 from landmark_spark.settings import Config

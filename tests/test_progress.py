@@ -9,7 +9,8 @@ import pytest
 
 from landmark_spark.cli import main
 from landmark_spark.commits import Commit, FileEntry, Note, Stamp, now
-from landmark_spark.progress import Progress, count_by_first, listed_counts, told_progress
+from landmark_spark.progress import Progress, listed_counts, told_progress
+from landmark_spark.row_counts import count_by_first
 from landmark_spark.schemas import IMAGES, METRICS
 from landmark_spark.store import Store
 
