@@ -1,14 +1,22 @@
-"""A child process that works on jobs until its parent is gone, and the parent's side of it."""
+"""A child process that works on jobs until its parent is gone, and the parent's side of it.
+
+Jobs and results go through a pipe. That a job begins what may crash or hang is noted in memory that both share: it
+costs no message, and what a child noted before it died is there to read.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
+import mmap
 import os
 import pickle
+import select
 import signal
+import struct
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -26,6 +34,7 @@ __all__ = [
     "Start",
     "Submit",
     "borrow_child",
+    "die_with_parent",
     "give_back",
     "serve",
 ]
@@ -35,6 +44,9 @@ Result = TypeVar("Result")
 Cause = Literal["crash", "timeout"]
 Submit = Callable[[int, Job], None]
 _READY = (-1, None)  # a child's first message
+_MAX_THREADS = 2048  # of a child, that begin jobs
+_NUMBER, _TIME = struct.Struct("=q"), struct.Struct("=d")
+_LOOK_SECONDS = 1.0  # between looks for jobs whose patience is at its end
 _SET_PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of Linux' prctl(2)
 
 
@@ -46,25 +58,63 @@ class Done(Generic[Result]):
     num_bytes: int = 0
 
 
+class Notes:
+    """What each thread of a child has begun: a job's number and when, in a file that parent and child map.
+
+    Only the child writes. A slot has the number plus one, 0 for none, then the time, which is written first: a reader
+    that comes between sees the job before with too late a time.
+    """
+
+    def __init__(self, file_number: int) -> None:
+        self._memory = mmap.mmap(file_number, _MAX_THREADS * (_NUMBER.size + _TIME.size))
+        self._thread = threading.local()
+        self._lock = threading.Lock()
+        self._num_slots = 0
+
+    def begin(self, number: int) -> None:
+        """Note that the calling thread has begun a job."""
+        slot = self._slot()
+        _TIME.pack_into(self._memory, slot + _NUMBER.size, time.monotonic())
+        _NUMBER.pack_into(self._memory, slot, number + 1)
+
+    def end(self) -> None:
+        """Note that the calling thread is done with its job."""
+        _NUMBER.pack_into(self._memory, self._slot(), 0)
+
+    def begun(self) -> dict[int, float]:
+        """Return the jobs that were begun and not ended, each with the time (time.monotonic) at which it was."""
+        size = _NUMBER.size + _TIME.size
+        entries = struct.iter_unpack("=qd", self._memory[: size * _MAX_THREADS])
+        return {number - 1: started for number, started in entries if number}
+
+    def _slot(self) -> int:
+        slot: int | None = getattr(self._thread, "slot", None)
+        if slot is None:
+            with self._lock:
+                slot = self._num_slots % _MAX_THREADS * (_NUMBER.size + _TIME.size)
+                self._num_slots += 1
+            self._thread.slot = slot
+        return slot
+
+
 class Report:
     """What the jobs in the child say to the parent; from any thread."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, notes: Notes) -> None:
         self._connection = connection
+        self._notes = notes
         self._lock = threading.Lock()
 
     def begin(self, number: int) -> None:
-        """Say that a job is about to enter code that may crash or hang."""
-        self._send((number, None))
+        """Say that a job is about to enter code that may crash or hang, and stays in this thread until it is done."""
+        self._notes.begin(number)
 
     def done(self, number: int, result: object) -> None:
         """Hand over a job's result; exactly once a job."""
-        self._send((number, Done(result)))
-
-    def _send(self, message: tuple[int, Done[object] | None]) -> None:
-        data = pickle.dumps(message, protocol=pickle.HIGHEST_PROTOCOL)
+        data = pickle.dumps((number, result), protocol=pickle.HIGHEST_PROTOCOL)
         with self._lock:
             self._connection.send_bytes(data)
+        self._notes.end()
 
 
 Start = Callable[[Report], Submit[Job]]
@@ -85,14 +135,19 @@ class Child:
         self.start = pickle.dumps(start)
         self.has_started = False
         self._connection, theirs = Pipe(duplex=True)
-        with theirs:
-            number = theirs.fileno()
+        self._poll = select.poll()
+        self._poll.register(self._connection.fileno(), select.POLLIN)
+        with theirs, tempfile.TemporaryFile() as shared:
+            shared.truncate(_MAX_THREADS * (_NUMBER.size + _TIME.size))
+            numbers = (theirs.fileno(), shared.fileno())
             self._process = subprocess.Popen(
-                [sys.executable, "-c", f"from landmark_spark.child_process import serve; serve({number})"],
-                pass_fds=[number],
+                [sys.executable, "-c", f"from landmark_spark.child_process import serve; serve{numbers}"],
+                pass_fds=numbers,
                 stdin=subprocess.DEVNULL,
                 env=os.environ | {"PYTHONPATH": os.pathsep.join(path or str(Path.cwd()) for path in sys.path)},
             )
+            self._notes = Notes(shared.fileno())
+        self._next_look = 0.0
         self._send_bytes(self.start)
 
     @property
@@ -112,19 +167,36 @@ class Child:
         with contextlib.suppress(OSError):  # dead: the next receive says so
             self._connection.send_bytes(data)
 
-    def receive(self, end: float | None) -> tuple[int, Done[Any] | None, int]:
-        """Return a job's number, its result (None: it has begun) and the message's length; raise ChildGoneError."""
-        try:
-            if end is not None and not self._connection.poll(max(end - time.monotonic(), 0)):
-                raise ChildGoneError("timeout")
-            data = self._connection.recv_bytes()
-        except (EOFError, OSError):
-            raise ChildGoneError("crash") from None
-        number, done = pickle.loads(data)
-        if (number, done) == _READY:
+    def begun(self) -> dict[int, float]:
+        """Return the jobs that are, or were when it died, in code that may crash or hang, with their start times."""
+        return self._notes.begun()
+
+    def receive(self, patience: float) -> tuple[int, Any, int]:
+        """Return a job's number, its result and the message's length.
+
+        Raises ChildGoneError: the child died, or a job was begun more than ``patience`` seconds ago.
+        """
+        while True:
+            self._look(patience)
+            try:
+                if not self._poll.poll(1000 * min(_LOOK_SECONDS, patience)):
+                    continue
+                data = self._connection.recv_bytes()
+            except (EOFError, OSError):
+                raise ChildGoneError("crash") from None
+            number, result = pickle.loads(data)
+            if (number, result) != _READY:
+                return number, result, len(data)
             self.has_started = True
-            return self.receive(end)
-        return number, done, len(data)
+
+    def _look(self, patience: float) -> None:
+        """Look, once in a while, whether a job has been at it for too long."""
+        now = time.monotonic()
+        if now < self._next_look:
+            return
+        self._next_look = now + min(_LOOK_SECONDS, patience)
+        if any(started + patience <= now for started in self.begun().values()):
+            raise ChildGoneError("timeout")
 
     def kill(self, grace: float = 0.0) -> None:
         """End the process; ``grace``: seconds in which one that is dying may do so with its own exit code."""
@@ -154,18 +226,18 @@ def give_back(child: Child) -> None:
     _idle[child.start] = child
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
     """Ask Linux to kill this process with its parent: one that is stuck in native code notices nothing by itself."""
     with contextlib.suppress(OSError, AttributeError):  # other systems: the closed connection has to do
         ctypes.CDLL(None).prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)
 
 
-def serve(file_number: int) -> None:
-    """Work in the child: take jobs until the parent is gone."""
-    _die_with_parent()
-    connection: Connection = Connection(file_number)
+def serve(connection_number: int, notes_number: int) -> None:
+    """Work in the child: take jobs until the parent is gone. Both numbers are of inherited file descriptors."""
+    die_with_parent()
+    connection: Connection = Connection(connection_number)
     start: Start[object] = pickle.loads(connection.recv_bytes())
-    submit = start(Report(connection))
+    submit = start(Report(connection, Notes(notes_number)))
     connection.send_bytes(pickle.dumps(_READY))
     while True:
         try:

@@ -41,7 +41,7 @@ class Window:
     """How far jobs run ahead of the results that were taken, so that memory stays flat.
 
     max_running: jobs that the child has at once; max_waiting and max_waiting_bytes: results that wait for an earlier
-    one; patience: seconds from ``Report.begin`` to ``Report.done`` after which the child is killed.
+    one; patience: seconds from ``Report.begin`` to ``Report.done`` until the child is killed (or a second more).
     """
 
     max_running: int
@@ -82,7 +82,6 @@ class _Run(Generic[Job, Result]):
         self._lost = lost
         self._window = window
         self._running: dict[int, Job] = {}
-        self._begun: dict[int, float] = {}  # number -> when its patience ends
         self._finished: dict[int, tuple[Result, int]] = {}  # number -> result and its bytes
         self._waiting_bytes = 0
         self._idle_deaths = 0
@@ -133,20 +132,13 @@ class _Run(Generic[Job, Result]):
     def _receive(self) -> None:
         """Take one message from the child, or deal with its death."""
         try:
-            number, done, num_bytes = self._child.receive(min(self._begun.values(), default=None))
+            number, result, num_bytes = self._child.receive(self._window.patience)
         except ChildGoneError as gone:
             self._recover(gone.cause)
         else:
-            self._note(number, done, num_bytes)
-
-    def _note(self, number: int, done: Done[Result] | None, num_bytes: int) -> None:
-        if done is None:
-            self._begun[number] = time.monotonic() + self._window.patience
-            return
-        self._idle_deaths = 0
-        self._begun.pop(number, None)
-        del self._running[number]
-        self._finish(number, done.result, num_bytes)
+            self._idle_deaths = 0
+            del self._running[number]
+            self._finish(number, result, num_bytes)
 
     def _finish(self, number: int, result: Result, num_bytes: int) -> None:
         self._finished[number] = (result, num_bytes)
@@ -155,9 +147,9 @@ class _Run(Generic[Job, Result]):
     def _recover(self, cause: Cause) -> None:
         """Run what may have killed the child alone, then give the rest to a new child."""
         self._child.kill(grace=0.0 if cause == "timeout" else 1.0)
-        late = {number for number, end in self._begun.items() if end <= time.monotonic()}
-        suspects = sorted(late if cause == "timeout" and late else self._begun)
-        self._begun = {}
+        begun = {number: started for number, started in self._child.begun().items() if number in self._running}
+        late = [number for number, started in begun.items() if started + self._window.patience <= time.monotonic()]
+        suspects = sorted(late if cause == "timeout" and late else begun)
         if not suspects:
             self._idle_deaths += 1
             if self._idle_deaths >= _MAX_IDLE_DEATHS:
@@ -172,14 +164,9 @@ class _Run(Generic[Job, Result]):
     def _run_alone(self, number: int, job: Job) -> None:
         child = Child(self._start)
         child.send((number, job))
-        end = None
         try:
-            while True:
-                _, done, num_bytes = child.receive(end)
-                if done is not None:
-                    self._finish(number, done.result, num_bytes)
-                    return
-                end = time.monotonic() + self._window.patience
+            _, result, num_bytes = child.receive(self._window.patience)
+            self._finish(number, result, num_bytes)
         except ChildGoneError as gone:
             child.kill(grace=1.0)
             _check_start(child)

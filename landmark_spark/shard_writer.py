@@ -39,6 +39,9 @@ class ShardWriter:
 
     def append(self, rows: pa.Table) -> None:
         """Take rows; write as many whole row groups as there are."""
+        missing = sorted(set(self._schema.names) - set(rows.schema.names))
+        if missing:
+            raise StoreError(f"{self._name} should have the columns {', '.join(missing)}. Received: none of that name")
         for each in self._schema:
             if not each.nullable and rows.column(each.name).null_count:
                 raise StoreError(f"{self._name}.{each.name} should have a value in every row. Received: a null")

@@ -6,6 +6,7 @@ Layout, below the store's URL (any file system that fsspec knows)::
     images/shard=3/_writing-<unique>       data that is being written, or that a killed task left
     _commits/images/shard=3.json           the commit: which files are the shard, their digest, and what made them
     _progress/images/shard=3.json          the note of a task that writes the shard: how far it is
+    _checkpoints/train_top_model/<what decides the training>/  from which a killed training goes on
     submission.csv, metrics.json, report/  results at the names people look for
 
 A shard is what its commit says. The commit is written last and replaced in one step, so that a reader sees a shard
@@ -17,7 +18,9 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,7 +37,10 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
     from pyspark.sql.types import StructType
 
-__all__ = ["Store", "arrow_schema", "conform", "gather", "spark_schema"]
+__all__ = ["CHECKPOINTS", "MadeInTasks", "Store", "arrow_schema", "conform", "gather", "spark_schema"]
+
+CHECKPOINTS = "_checkpoints"
+"""Folder of the checkpoints of trainings that are under way, or were killed: one below it for each stage."""
 
 _SHARD = pa.field("shard", pa.int32(), nullable=False)
 _NUM_LOOKS = 10  # at the commits, for a reader that other runs take files away from
@@ -59,12 +65,33 @@ def conform(frame: DataFrame, table: Table) -> DataFrame:
     return frame.select(*wanted)
 
 
+@dataclass(frozen=True)
+class MadeInTasks:
+    """A table's rows as a function makes them of each partition, to be written by the task that made them.
+
+    Rows that are written where they were made do not go to the JVM and back. ``frames``: what is read, each shard
+    within one partition; function: from their Arrow batches to the table's.
+    """
+
+    frames: tuple[DataFrame, ...]
+    function: Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]
+
+
 def gather(frame: DataFrame, table: Table, num_shards: int) -> DataFrame:
     """Bring every shard's rows into one partition, in the table's order: for stages that shuffle."""
     rows = conform(frame, table)
     if not table.sharded:
         return rows.repartition(1).sortWithinPartitions(*table.order)
     return rows.repartition(num_shards, "shard").sortWithinPartitions("shard", *table.order)
+
+
+def _written(made: DataFrame | MadeInTasks, table: Table, write: PartitionWriter) -> DataFrame:
+    """Return the shards that the tasks write, as column ``shard``."""
+    if not isinstance(made, MadeInTasks):
+        return conform(made, table).mapInArrow(write, "shard int")
+    make = made.function
+    parts = [frame.mapInArrow(lambda batches: write(make(batches)), "shard int") for frame in made.frames]
+    return reduce(lambda one, other: one.unionByName(other), parts)
 
 
 def _listed(columns: Mapping[str, str], names: Iterable[str]) -> str:
@@ -134,7 +161,7 @@ class Store(Ledger):
 
     def write(
         self,
-        frame: DataFrame,
+        frame: DataFrame | MadeInTasks,
         table: Table,
         stamps: Mapping[int, Stamp],
         *,
@@ -147,7 +174,7 @@ class Store(Ledger):
         """
         before = self.commits(table)
         write = PartitionWriter(self.url, table, dict(stamps), dict(expected_rows or {}))
-        done = {row.shard for row in conform(frame, table).mapInArrow(write, "shard int").collect()}
+        done = {row.shard for row in _written(frame, table, write).collect()}
         for shard in set(stamps) - done:
             write.write_empty(shard)
         after = self.commits(table)
@@ -181,12 +208,19 @@ class Store(Ledger):
         return tuple(self.write_bytes(f"{relative}/{name.relative_to(source)}", name.read_bytes()) for name in names)
 
     def commit_artifact(self, artifact: Artifact, files: Sequence[FileEntry], stamp: Stamp) -> Commit:
-        """Make an uploaded artifact the current one, then remove the files of the one before."""
+        """Make an uploaded artifact the current one, then remove the files of the one before, and the checkpoints."""
         before = self.commits(artifact)
         digest = digest_of({each.path.rpartition("/")[2]: each.sha256 for each in files})
         commit = self.commit(Commit(artifact.name, WHOLE, 0, digest, tuple(files), stamp))
         self._remove_superseded(before, {WHOLE: commit}, [WHOLE])
+        self._forget_checkpoints(stamp.stage)
         return commit
+
+    def _forget_checkpoints(self, stage: str) -> None:
+        top = self.path(CHECKPOINTS, stage)
+        self.file_system.invalidate_cache()  # tasks have written them
+        if self.file_system.exists(top):
+            self.file_system.rm(top, recursive=True)
 
     @contextlib.contextmanager
     def local_file(self, relative: str) -> Iterator[Path | None]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass, field
-from functools import reduce
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +22,7 @@ from landmark_spark.stages.context import Context
 from landmark_spark.stages.download_worker import Downloaded, Job, worker_of
 from landmark_spark.stages.earlier_attempts import Earlier
 from landmark_spark.stages.index_images import file_digest
-from landmark_spark.store import arrow_schema, conform, spark_schema
+from landmark_spark.store import MadeInTasks, arrow_schema
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -50,7 +50,7 @@ def address_of(config: Config) -> dict[str, str]:
     return found
 
 
-def download_images(context: Context, records: DataFrame) -> DataFrame:
+def download_images(context: Context, records: DataFrame) -> MadeInTasks:
     """Fetch, decode and resize every image; one that fails is a row with a status."""
     store, settings, base_url = context.store, context.config.download, context.config.base_url
     num_cores = context.spark.sparkContext.defaultParallelism
@@ -68,11 +68,7 @@ def download_images(context: Context, records: DataFrame) -> DataFrame:
         )
     worker = worker_of(settings, base_url=base_url, num_tasks=num_at_once)
     task = _Download(settings, base_url, worker, frozenset(context.retry), Earlier(store.url, before))
-    made = [
-        frame.coalesce(count).mapInArrow(task, spark_schema(IMAGES))
-        for (frame, _), count in zip(frames, num_tasks, strict=True)
-    ]
-    return conform(reduce(lambda one, other: one.unionByName(other), made), IMAGES)
+    return MadeInTasks(tuple(frame.coalesce(count) for (frame, _), count in zip(frames, num_tasks, strict=True)), task)
 
 
 def _num_tasks(num_shards: int, num_cores: int) -> int:
@@ -104,11 +100,13 @@ class _Download:
         waiting = []
         for result in run_isolated(jobs(), self.worker, _lost, window=window):
             row = under_way.popleft()
-            waiting.append(row if result is None or _changes_nothing(row, result) else self._row(row, result))
+            if result is not None and not _changes_nothing(row, result):
+                self._fill(row, result)
+            waiting.append(row)
             if len(waiting) == _ROWS_A_BATCH:
-                yield pa.RecordBatch.from_pylist(waiting, schema=_SCHEMA)
+                yield _batch(waiting)
                 waiting = []
-        yield pa.RecordBatch.from_pylist(waiting, schema=_SCHEMA)
+        yield _batch(waiting)
 
     def _job(self, row: dict[str, Any]) -> Job | Done[Downloaded | None]:
         if "status" in row and not matches_status(row["status"], self.retry):
@@ -116,18 +114,22 @@ class _Download:
         is_reference = 0 <= row["reference_rank"] < self.settings.references_per_landmark
         return Job(resolve_url(row["url"], self.base_url), with_large=row["split"] == "test" or is_reference)
 
-    def _row(self, row: dict[str, Any], result: Downloaded) -> dict[str, Any]:
-        kept = {each.name: row[each.name] for each in RECORDS.schema if each.name in _SCHEMA.names}
-        return (
-            kept
-            | asdict(result)
-            | {
-                "shard": row["shard"],
-                "num_attempts": row.get("num_attempts", 0) + result.num_attempts,
-                "host": _host(resolve_url(row["url"], self.base_url)),
-                "final_url": result.final_url.removeprefix(_without_credentials(self.base_url).rstrip("/") + "/"),
-            }
-        )
+    def _fill(self, row: dict[str, Any], result: Downloaded) -> None:
+        """Put what became of a row's URL into it."""
+        num_attempts = row.get("num_attempts", 0)
+        row.update(vars(result))  # by the same names
+        row["num_attempts"] += num_attempts
+        row["host"] = _host(resolve_url(row["url"], self.base_url))
+        row["final_url"] = result.final_url.removeprefix(self._base)
+
+    @cached_property
+    def _base(self) -> str:
+        return _without_credentials(self.base_url).rstrip("/") + "/"
+
+
+def _batch(rows: Sequence[dict[str, Any]]) -> pa.RecordBatch:
+    columns = [pa.array([row[each.name] for row in rows], each.type) for each in _SCHEMA]
+    return pa.RecordBatch.from_arrays(columns, schema=_SCHEMA)
 
 
 def _changes_nothing(row: dict[str, Any], result: Downloaded) -> bool:
