@@ -1,6 +1,7 @@
 """A real standalone cluster on loopback, for the tests that need one: a master and two workers."""
 
 import contextlib
+import json
 import os
 import socket
 import subprocess
@@ -31,8 +32,8 @@ def free_port():
 
 
 @contextlib.contextmanager
-def standalone_cluster(folder, num_workers=2):
-    """Yield the master's URL once every worker has registered."""
+def standalone_cluster(folder, num_workers=2, *, cores=1, gpus=0):
+    """Yield the master's URL once every worker has registered; each has ``gpus`` GPUs of its own, which are made up."""
     port = free_port()
     master = f"spark://127.0.0.1:{port}"
     log = folder / "master.log"
@@ -42,39 +43,56 @@ def standalone_cluster(folder, num_workers=2):
         start(stack, [f"{deploy}.master.Master", *common, "--port", str(port)], log)
         wait_for(log, "I have been elected leader", 1)
         for number in range(num_workers):
-            options = ["--cores", "1", "--memory", "3g", "--work-dir", str(folder / f"work{number}")]
-            start(stack, [f"{deploy}.worker.Worker", *common, *options, master], folder / f"worker{number}.log")
+            options = ["--cores", str(cores), "--memory", "3g", "--work-dir", str(folder / f"work{number}")]
+            added = {"SPARK_WORKER_OPTS": find_made_up_gpus(folder, number, gpus)} if gpus else {}
+            worker = [f"{deploy}.worker.Worker", *common, *options, master]
+            start(stack, worker, folder / f"worker{number}.log", added)
         wait_for(log, "Registering worker", num_workers)
         yield master
 
 
-def start(stack, arguments, log):
+def find_made_up_gpus(folder, number, gpus):
+    """Write a discovery script that tells a worker its addresses: 0 and 1 the first, 2 and 3 the second ..."""
+    script = folder / f"find_gpus{number}"
+    addresses = [str(number * gpus + each) for each in range(gpus)]
+    script.write_text(f"#!/bin/sh\necho '{json.dumps({'name': 'gpu', 'addresses': addresses})}'\n")
+    script.chmod(0o755)
+    settings = {"amount": gpus, "discoveryScript": script}
+    return " ".join(f"-Dspark.worker.resource.gpu.{name}={value}" for name, value in settings.items())
+
+
+def start(stack, arguments, log, added=()):
     with log.open("w") as file:
         process = subprocess.Popen(
-            [SPARK / "bin" / "spark-class", *arguments], stdout=file, stderr=subprocess.STDOUT, env=environment()
+            [SPARK / "bin" / "spark-class", *arguments],
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            env=environment() | dict(added),
         )
     stack.callback(process.wait, 30)
     stack.callback(process.terminate)
 
 
-def wait_for(log, text, count, seconds=60):
+def wait_for(log, text, count, seconds=180):
     deadline = time.monotonic() + seconds
     while log.read_text().count(text) < count:
         assert time.monotonic() < deadline, f"{text!r} should appear {count} times. Received: {log.read_text()}"
         time.sleep(0.2)
 
 
-def spark_submit(master, job, arguments, timeout=540):
+def spark_submit(master, job, arguments, timeout=540, properties=()):
     """Submit a job file of the project; return what it printed."""
-    process = start_submit(master, job, arguments)
+    process = start_submit(master, job, arguments, properties)
     printed, _ = process.communicate(timeout=timeout)
     assert process.returncode == 0, printed
     return printed
 
 
-def start_submit(master, job, arguments):
+def start_submit(master, job, arguments, properties=()):
     """Submit a job file of the project in a process group of its own, so that all of the driver can be killed."""
-    command = [SPARK / "bin" / "spark-submit", "--master", master, "--conf", "spark.executor.memory=2g"]
+    command = [SPARK / "bin" / "spark-submit", "--master", master]
+    given = {"spark.executor.memory": "2g", "spark.ui.enabled": "false"} | dict(properties)
+    command += [word for key, value in given.items() for word in ("--conf", f"{key}={value}")]
     return subprocess.Popen(
         [*command, ROOT / "jobs" / job, *arguments],
         stdout=subprocess.PIPE,

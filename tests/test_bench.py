@@ -15,7 +15,7 @@ from PIL import Image
 
 from landmark_spark.core.records import Row, parse_rows, shard_of
 from scripts.benchmarks import __main__ as command_line
-from scripts.benchmarks import download
+from scripts.benchmarks import download, sample_pictures, scale
 from scripts.benchmarks.challenge_csv import write_challenge
 from scripts.benchmarks.img2dataset_side import find_environment, span_of
 from scripts.benchmarks.pair_ratios import ratio_summary, take_turns
@@ -161,14 +161,21 @@ def test_a_plain_picture_cannot_be_made_as_large_as_wanted():
     assert encode_to_size(Image.new("RGB", (1024, 768))) is None
 
 
+@pytest.fixture
+def few_pictures(monkeypatch):
+    """Three pictures in place of 48, which take half a minute to draw."""
+    monkeypatch.setattr(sample_pictures, "NUM_PICTURES", 3)
+
+
+@pytest.mark.usefixtures("few_pictures")
 def test_without_photos_the_pictures_are_drawn_and_kept(tmp_path):
     pictures, source = make_pictures(tmp_path, tmp_path / "nowhere")
     assert source == "drawn textures"
-    assert len(set(pictures)) == 48
+    assert len(set(pictures)) == 3
     assert all(144_000 <= len(data) <= 176_000 for data in pictures)
     assert make_pictures(tmp_path, tmp_path / "nowhere") == (pictures, source)
     next(tmp_path.glob("*/*.jpg")).unlink()
-    with pytest.raises(BenchmarkError, match="should have 48 pictures"):
+    with pytest.raises(BenchmarkError, match="should have 3 pictures"):
         make_pictures(tmp_path, tmp_path / "nowhere")
 
 
@@ -218,7 +225,9 @@ def test_a_check_that_fails_ends_the_benchmark_with_its_reason(tmp_path, monkeyp
 
 
 @pytest.mark.jvm
-def test_the_quick_download_benchmark_prints_every_part_as_json_lines(tmp_path, monkeypatch, capfd, spark):
+def test_the_quick_download_benchmark_prints_every_part_as_json_lines(
+    tmp_path, monkeypatch, capfd, few_pictures, spark
+):
     monkeypatch.setattr(download, "_CACHE", tmp_path)
     monkeypatch.setattr(download, "find_environment", lambda *_, **__: None)
     assert command_line.main(["download", "--quick", "--images", "40"]) == 0
@@ -249,22 +258,35 @@ def test_the_quick_download_benchmark_prints_every_part_as_json_lines(tmp_path, 
     assert not list(tmp_path.glob("run-*"))
 
 
-@pytest.mark.jvm
-def test_the_quick_scale_benchmark_compares_two_sizes_of_both_stages(capfd):
+def test_the_quick_scale_benchmark_compares_two_sizes_of_both_stages(monkeypatch, capfd):
+    asked = []
+
+    def run(size, num_shards, write):
+        asked.append((size, num_shards))
+        peaks = {"jvm_live_heap_peak_bytes": 100 + 20 * len(asked)}
+        return [{"stage": each, "num_rows": sum(size), **peaks} for each in ("index_images", "download_images")]
+
+    monkeypatch.setattr(scale, "_run", run)
     assert command_line.main(["scale", "--quick"]) == 0
-    lines = _lines(capfd.readouterr().out)
-    runs = [(line["stage"], line["num_rows"]) for line in lines if line["what"] == "run"]
-    assert runs == [
-        ("index_images", 1342),  # a thousandth of 1,225,029 and 117,703, rounded down
-        ("download_images", 1342),
-        ("index_images", 13427),
-        ("download_images", 13427),
+    # a thousandth and a hundredth of 1,225,029 and 117,703, rounded down
+    assert asked == [((1225, 117), 4), ((12250, 1177), 4)]
+    summary = {"benchmark": "scale", "what": "summary", "num_rows": 13427}
+    ratios = {"num_rows_ratio": 10.01, "jvm_live_heap_peak_ratio": 1.167}  # 13427 / 1342 and 140 / 120
+    assert _lines(capfd.readouterr().out) == [
+        summary | {"stage": stage} | ratios for stage in ("index_images", "download_images")
     ]
-    for line in lines:
-        if line["what"] == "run":
-            assert line["rows_per_second"] == pytest.approx(line["num_rows"] / line["seconds"], rel=1e-3)
-            assert 0 < line["jvm_live_heap_peak_bytes"] < line["jvm_peak_bytes"]
-            assert line["driver_python_peak_bytes"] > 0
-    summaries = [line for line in lines if line["what"] == "summary"]
-    assert [line["stage"] for line in summaries] == ["index_images", "download_images"]
-    assert all(line["jvm_live_heap_peak_ratio"] > 0 for line in summaries)
+
+
+@pytest.mark.jvm
+def test_a_run_of_the_scale_benchmark_measures_both_stages_in_a_driver_of_its_own(tmp_path, monkeypatch):
+    lines = []
+    monkeypatch.setattr(scale, "_CACHE", tmp_path)
+    stages = scale._run((1225, 117), 4, lambda *names, **values: lines.append((names, values)))
+    settings = {"num_train": 1225, "num_test": 117, "num_shards": 4}
+    assert lines == [(("scale", "run"), settings | each) for each in stages]
+    assert [(each["stage"], each["num_rows"]) for each in stages] == [("index_images", 1342), ("download_images", 1342)]
+    for each in stages:
+        assert each["rows_per_second"] == pytest.approx(each["num_rows"] / each["seconds"], rel=1e-3)
+        assert 0 < each["jvm_live_heap_peak_bytes"] < each["jvm_peak_bytes"]
+        assert each["driver_python_peak_bytes"] > 0
+    assert not list(tmp_path.iterdir())

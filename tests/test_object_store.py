@@ -15,6 +15,7 @@ import pyarrow as pa
 import pytest
 from store_rows import STAMP, read_ids, rows, write, write_as_driver
 
+from landmark_spark.cli import main
 from landmark_spark.commits import WHOLE, Note
 from landmark_spark.feed import iterate_batches
 from landmark_spark.partition_writer import PartitionWriter
@@ -274,29 +275,18 @@ def test_the_feed_gives_every_row_once_and_in_the_order_of_a_local_store(store, 
     assert fed["s3"] != sorted(fed["s3"])
 
 
-def landmark_spark(command, store, world, inputs, arguments):
-    """Run the command line in a process of its own, whose Spark has the server's address from the start."""
-    names = {"train_csv": "train", "test_csv": "test", "non_landmark_csv": "non_landmark", "solution_csv": "solution"}
-    settings = [f"serve_folder={world}", *(f"inputs.{key}={inputs}/{name}.csv" for key, name in names.items())]
-    process = subprocess.run(
-        [sys.executable, "-m", "landmark_spark", *arguments(command, store, *settings)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=1500,
-        check=False,
-    )
-    assert process.returncode == 0, process.stdout + process.stderr
-    return process.stdout
-
-
 @pytest.mark.jvm
-@pytest.mark.timeout(1800)
-def test_a_run_on_s3_gives_the_bytes_of_a_local_run(s3, finished, tiny_arguments):
+@pytest.mark.timeout(1800)  # on a busy machine, where it is the first to need a finished run
+def test_a_run_on_s3_gives_the_bytes_of_a_local_run(s3, finished, spark, tiny_arguments, monkeypatch, capsys):
+    for name in [each for each in os.environ if each.startswith("AWS_")]:  # which a session opened now would pass on
+        monkeypatch.setitem(spark.sparkContext.environment, name, os.environ[name])
     world = finished / "toy_world"
+    csv_files = []
     for name in ("train", "test", "non_landmark", "solution"):
         s3.put_file(str(world / f"{name}.csv"), f"bucket/csv/{name}.csv")
-    landmark_spark("run", "s3://bucket/run", world, "s3://bucket/csv", tiny_arguments)
+        csv_files.append(f"inputs.{name}_csv=s3://bucket/csv/{name}.csv")
+    arguments = tiny_arguments("run", "s3://bucket/run", f"serve_folder={world}", *csv_files)
+    assert main(arguments) == 0
     remote = Store("s3://bucket/run")
     assert remote.read_bytes("submission.csv") == (finished / "submission.csv").read_bytes()
     assert len(remote.read_bytes("submission.csv").splitlines()) == 1 + 24
@@ -304,5 +294,6 @@ def test_a_run_on_s3_gives_the_bytes_of_a_local_run(s3, finished, tiny_arguments
     assert remote.read_bytes("report/index.html").startswith(b"<!")
     made, expected = (each.commits(BOTTLENECKS) for each in (remote, Store(str(finished))))
     assert {shard: each.digest for shard, each in made.items()} == {s: each.digest for s, each in expected.items()}
-    again = landmark_spark("run", "s3://bucket/run", world, "s3://bucket/csv", tiny_arguments)
-    assert "Nothing to do: everything is up to date." in again
+    capsys.readouterr()
+    assert main(arguments) == 0
+    assert "Nothing to do: everything is up to date." in capsys.readouterr().out

@@ -15,6 +15,7 @@ def site():
     thread.start()
     yield server
     server.closing.set()
+    server.opened.set()
     server.shutdown()
     thread.join()
     server.server_close()

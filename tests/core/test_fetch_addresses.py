@@ -134,7 +134,7 @@ def secure_site(site, certificate):
 
 def test_https_is_verified_and_reuses_connections(secure_site, certificate, monkeypatch):
     site = secure_site
-    limits = {"allow_private_addresses": True, "deadline": 1.0}
+    limits = {"allow_private_addresses": True, "deadline": 2.0}
     assert fetch(f"{site.base}/ok", max_attempts=1, allow_private_addresses=True).status == "tls_failed"
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate[1]))
     one = load_fetcher(FetchLimits(**limits))
@@ -143,7 +143,7 @@ def test_https_is_verified_and_reuses_connections(secure_site, certificate, monk
     assert site.num_connections == before + 1
     started = time.monotonic()
     assert one(f"{site.base}/drip_body").status == "timeout"  # on the connection used before
-    assert time.monotonic() - started < 1.0 + SLACK
+    assert time.monotonic() - started < 2.0 + SLACK
 
 
 def test_a_certificate_is_for_the_name_and_not_for_the_address(secure_site, certificate, monkeypatch, look_ups):

@@ -35,30 +35,32 @@ def fetch(url: str, **limits) -> Fetched:
 )
 def test_the_deadline_holds_whatever_the_server_does(site, name):
     started = time.monotonic()
-    fetched = fetch(f"{site.base}/{name}", deadline=0.5)
-    assert time.monotonic() - started < 0.5 + SLACK
+    fetched = fetch(f"{site.base}/{name}", deadline=0.3)
+    assert time.monotonic() - started < 0.3 + SLACK
     assert (fetched.status, fetched.body, fetched.num_attempts) == ("timeout", None, 1)
 
 
 @pytest.mark.parametrize("name", ["silent", "stalled"])
-def test_a_silent_server_ends_the_attempt_and_not_the_url(site, name):
+def test_a_silent_server_ends_the_attempt_and_not_the_url(site, name, monkeypatch):
+    monkeypatch.setattr("landmark_spark.core.fetching._FIRST_PAUSE", 0.02)
     fetched = fetch(f"{site.base}/{name}", read_timeout=0.2, max_attempts=2)
-    assert (fetched.status, fetched.num_attempts, site.requests[name]) == ("timeout", 2, 2)
+    assert (fetched.status, fetched.num_attempts) == ("timeout", 2)
+    site.wait_for(2, name)
 
 
 def test_the_deadline_holds_during_a_dripping_tls_handshake(raw_server):
     record = iter(b"\x16\x03\x03\x40\x00" + b"\x02\x00\x3f\xfc" + bytes(16_000))  # a server hello of 16 KiB to come
     port = raw_server(lambda connection: connection.sendall(bytes([next(record)])))
     started = time.monotonic()
-    assert fetch(f"https://127.0.0.1:{port}/", deadline=0.5).status == "timeout"
-    assert time.monotonic() - started < 0.5 + SLACK
+    assert fetch(f"https://127.0.0.1:{port}/", deadline=0.3).status == "timeout"
+    assert time.monotonic() - started < 0.3 + SLACK
 
 
 def test_the_deadline_holds_for_a_server_that_never_answers(raw_server):
     port = raw_server(lambda connection: None)
     started = time.monotonic()
-    assert fetch(f"http://127.0.0.1:{port}/", deadline=0.5).status == "timeout"
-    assert time.monotonic() - started < 0.5 + SLACK
+    assert fetch(f"http://127.0.0.1:{port}/", deadline=0.3).status == "timeout"
+    assert time.monotonic() - started < 0.3 + SLACK
 
 
 def test_the_deadline_covers_all_attempts_and_pauses(site):
@@ -78,11 +80,11 @@ def test_a_deadline_spares_the_connections_of_others(site):
         done.release()
 
     pool: FetchPool[int] = FetchPool(
-        FetchLimits(deadline=0.7, allow_private_addresses=True), num_threads=4, finish=finish
+        FetchLimits(deadline=1.5, allow_private_addresses=True), num_threads=4, finish=finish
     )
     for number in range(8):
         pool.submit(number, f"{site.base}/{'drip_body' if number % 2 else 'ok'}")
-    assert all(done.acquire(timeout=10) for _ in range(8))
+    assert all(done.acquire(timeout=30) for _ in range(8))
     assert [statuses[number] for number in range(8)] == ["ok", "timeout"] * 4
 
 
@@ -126,27 +128,27 @@ def test_an_address_that_hangs_leaves_time_for_the_next(monkeypatch, look_ups, s
     def connect(address, seconds, **options):
         given.append(seconds)
         if address[0] != "127.0.0.1":
-            time.sleep(seconds)
+            time.sleep(0.5)  # of the time that it was given; all of it would be a long test
             raise TimeoutError
         return real(address, seconds, **options)
 
     monkeypatch.setattr("landmark_spark.core.connections.create_connection", connect)
     look_ups[0]["photos.invalid"] = [["192.0.2.1", "127.0.0.1"]]
     url = f"http://photos.invalid:{site.server_address[1]}/ok"
-    assert fetch(url, connect_timeout=1.0, max_attempts=1).status == "ok"
-    assert given == [pytest.approx(0.5, abs=0.2), pytest.approx(0.5, abs=0.4)]
+    assert fetch(url, connect_timeout=20.0, max_attempts=1).status == "ok"
+    assert given == [pytest.approx(10.0, abs=1.5), pytest.approx(19.5, abs=3.0)]  # half of it, and what is left
 
 
 def test_a_watchdog_forgets_what_is_finished_and_cuts_what_is_not():
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        watchdog = Watchdog(0.3)
+        watchdog = Watchdog(1.0)
         finished, overdue = watchdog.start(), watchdog.start()
         finished.watch(theirs)
         watchdog.finish(finished)
         assert list(watchdog._deadlines) == [overdue]
         overdue.watch(ours)
-        ours.settimeout(5.0)
+        ours.settimeout(20.0)
         assert ours.recv(1) == b""  # shut down
         watchdog.finish(overdue)
         assert overdue.remaining() <= 0
@@ -170,8 +172,9 @@ def test_the_interpreter_exits_while_a_url_is_stuck(stuck, raw_server):
         import socket, time
         from landmark_spark.core.fetching import FetchLimits, FetchPool
         real = socket.getaddrinfo
-        socket.getaddrinfo = lambda host, *a, **o: time.sleep(60) if host == "h.invalid" else real(host, *a, **o)
-        pool = FetchPool(FetchLimits(allow_private_addresses=True), num_threads=2, finish=print)
+        socket.getaddrinfo = lambda host, *a, **o: time.sleep(600) if host == "h.invalid" else real(host, *a, **o)
+        limits = FetchLimits(deadline=600.0, read_timeout=600.0, allow_private_addresses=True)
+        pool = FetchPool(limits, num_threads=2, finish=print)
         pool.submit(1, {"http://h.invalid/" if stuck == "look-up" else f"http://127.0.0.1:{port}/"!r})
         time.sleep(0.3)
         print("the end")
@@ -179,7 +182,7 @@ def test_the_interpreter_exits_while_a_url_is_stuck(stuck, raw_server):
     root = Path(__file__).resolve().parents[2]
     ended = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(program)],
-        timeout=20,
+        timeout=120,
         capture_output=True,
         text=True,
         check=False,

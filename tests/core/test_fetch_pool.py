@@ -73,13 +73,13 @@ def test_every_url_is_finished_once_whatever_becomes_of_it(site, results, pool_o
         "http://gone.invalid/": {"dns_failed"},
         "no url": {"bad_url"},
     }
-    pool = pool_of(num_threads=8, max_attempts=2, deadline=10.0, read_timeout=0.3)
-    for number in range(20):
-        for url in expected:
-            pool.submit((number, url), url)
-    finished = results.wait_for(20 * len(expected))
+    pool = pool_of(num_threads=8, max_attempts=2, deadline=20.0, read_timeout=1.0)
+    jobs = [(number, url) for number in range(20) for url in expected if number < 4 or not url.endswith("stalled")]
+    for number, url in jobs:
+        pool.submit((number, url), url)
+    finished = results.wait_for(len(jobs))
     time.sleep(0.1)
-    assert len(results.finished) == len(finished) == 20 * len(expected)
+    assert len(results.finished) == len(finished) == len(jobs)
     for (_, url), fetched in finished.items():
         assert fetched.status in expected[url], (url, fetched)
         assert (fetched.body == BODY) is (fetched.status == "ok")
@@ -89,8 +89,8 @@ def test_submit_waits_for_nothing(site, pool_of):
     pool = pool_of(num_threads=1)
     started = time.monotonic()
     for number in range(500):
-        pool.submit(number, f"{site.base}/silent")
-    assert time.monotonic() - started < 2.0
+        pool.submit(number, f"{site.base}/silent")  # for 20 seconds
+    assert time.monotonic() - started < 10.0
 
 
 def test_what_finish_raises_is_reported_and_ends_no_thread(site, monkeypatch):
@@ -107,7 +107,7 @@ def test_what_finish_raises_is_reported_and_ends_no_thread(site, monkeypatch):
         pool.submit(number, f"{site.base}/ok")
     assert [key for key, _ in sorted(results.wait_for(4).items())] == [0, 1, 2, 3]
     pool.close()
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 20
     while len(reported) < 4 and time.monotonic() < deadline:
         time.sleep(0.01)
     assert reported == [ValueError, SystemExit, KeyError, KeyError]
@@ -116,15 +116,13 @@ def test_what_finish_raises_is_reported_and_ends_no_thread(site, monkeypatch):
 def test_after_close_nothing_is_finished_or_taken(site, results, pool_of):
     pool = pool_of(num_threads=1)
     for number in range(20):
-        pool.submit(number, f"{site.base}/slow")
-    end = time.monotonic() + 5
-    while not site.num_running and time.monotonic() < end:
-        time.sleep(0.005)
-    before = len(results.finished)
+        pool.submit(number, f"{site.base}/held")
+    site.wait_for(1, "held")
     pool.close()
+    site.opened.set()
     time.sleep(0.4)
-    assert len(results.finished) <= before + (1 if before else 0)  # one may have been on its way to finish
-    assert site.requests["slow"] <= before + 2
+    assert results.finished == []
+    assert site.requests["held"] == 1
     with pytest.raises(RuntimeError, match="submit should not be called after close"):
         pool.submit(20, f"{site.base}/ok")
 
@@ -138,12 +136,15 @@ def test_threads_without_work_end_and_come_back(site, results, pool_of, monkeypa
 
     pool = pool_of(num_threads=4)
     for _ in range(3):
+        site.opened.clear()
+        site.requests.clear()
         for number in range(8):
-            pool.submit(number, f"{site.base}/slow")
-        results.wait_for(7)
-        assert 1 <= num_threads() <= 4
-        results.wait_for(1)
-        end = time.monotonic() + 5
+            pool.submit(number, f"{site.base}/held")
+        site.wait_for(4, "held")
+        assert num_threads() == 4
+        site.opened.set()
+        results.wait_for(8)
+        end = time.monotonic() + 20
         while num_threads() and time.monotonic() < end:
             time.sleep(0.02)
         assert num_threads() == 0
@@ -154,18 +155,22 @@ def test_no_more_requests_at_once_to_a_host_than_its_connections(site, results, 
     pool = pool_of(num_threads=12, max_connections_per_host=3)
     names = ["photos.invalid", "PHOTOS.invalid.", "u:p@photos.invalid"]  # one host, however it is written
     for number in range(24):
-        pool.submit(number, f"http://{names[number % 3]}:{site.server_address[1]}/slow")
+        pool.submit(number, f"http://{names[number % 3]}:{site.server_address[1]}/held")
+    site.wait_for(3, "held")
+    time.sleep(0.2)  # for a fourth that should not come
+    site.opened.set()
     assert {fetched.status for fetched in results.wait_for(24).values()} == {"ok"}
     assert site.most_running == 3
 
 
 def test_requests_to_a_host_keep_their_distance(site, results, pool_of):
     pool = pool_of(requests_per_second_per_host=10.0)
+    started = time.monotonic()
     for number in range(6):
         pool.submit(number, f"{site.base}/{'moved' if number == 0 else 'ok'}")  # a redirect counts too
     results.wait_for(6)
     assert len(site.times) == 7
-    assert site.times[-1] - site.times[0] >= 0.6 - 0.05  # seven requests, 0.1 s apart; the first may have come late
+    assert site.times[-1] - started >= 0.6  # seven requests, 0.1 s apart
 
 
 def test_a_slow_host_holds_up_no_other(site, results, pool_of, look_ups):
@@ -181,7 +186,8 @@ def test_a_slow_host_holds_up_no_other(site, results, pool_of, look_ups):
     assert all(str(key).startswith("fast") for key in finished)
 
 
-def test_one_url_that_waits_for_its_next_attempt_holds_no_thread(site, results, pool_of):
+def test_one_url_that_waits_for_its_next_attempt_holds_no_thread(site, results, pool_of, monkeypatch):
+    monkeypatch.setattr("landmark_spark.core.fetching._FIRST_PAUSE", 1.0)  # half of it at least
     pool = pool_of(num_threads=1, max_attempts=2)
     pool.submit("failing", f"{site.base}/code/503")
     pool.submit("fine", f"{site.base}/ok")
@@ -205,14 +211,15 @@ def test_a_wish_to_wait_holds_every_url_of_the_host(site, results, pool_of):
 def test_when_a_wait_is_over_all_threads_go_on(site, results, pool_of):
     pool = pool_of(num_threads=4)
     pool.submit("later", f"{site.base}/later/1")
-    end = time.monotonic() + 5
-    while not site.requests["later"] and time.monotonic() < end:
-        time.sleep(0.01)
-    time.sleep(0.2)
+    site.wait_for(1, "later")
+    while pool._queue.free_from("127.0.0.1") < time.monotonic():  # until the wish has arrived
+        time.sleep(0.005)
     for number in range(12):
-        pool.submit(number, f"{site.base}/slow")
+        pool.submit(number, f"{site.base}/held")
+    site.wait_for(4, "held")  # at once: none is answered yet
+    site.opened.set()
     results.wait_for(13)
-    assert 2 <= site.most_running <= 4
+    assert site.most_running == 4
     assert site.times[1] - site.times[0] >= 1.0
 
 
@@ -272,18 +279,18 @@ def test_an_interim_answer_is_not_taken_for_the_answer(site, results, pool_of):
 def test_a_host_is_asked_on_while_a_picture_is_decoded(site):
     ended = threading.Semaphore(0)
 
+    at_once = threading.Barrier(4)
+
     def finish(key, fetched):
-        time.sleep(0.5)
+        at_once.wait(20)  # for the three others: one after another would wait in vain
         ended.release()
 
     limits = FetchLimits(allow_private_addresses=True, max_connections_per_host=1)
     pool = FetchPool(limits, num_threads=4, finish=finish)
-    started = time.monotonic()
     for number in range(8):
         pool.submit(number, f"{site.base}/ok?{number}")
     for _ in range(8):
-        assert ended.acquire(timeout=10)
-    assert time.monotonic() - started < 3.0  # one after another they take four seconds
+        assert ended.acquire(timeout=30)
     pool.close()
 
 
@@ -311,9 +318,6 @@ def test_a_redirect_to_an_unavailable_host_ends_there(site, results, pool_of):
 def test_a_url_that_waits_past_its_deadline_ends_with_what_it_had(site, results, pool_of):
     pool = pool_of(num_threads=4, max_connections_per_host=1, deadline=1.5)
     pool.submit("begun", f"{site.base}/code/503")
-    results_before = time.monotonic()
-    while not site.requests["code"] and time.monotonic() < results_before + 5:
-        time.sleep(0.01)
     pool.submit("blocks", f"{site.base}/silent")  # takes the host's only connection while the first one pauses
     finished = results.wait_for(2)
     assert (finished["begun"].status, finished["begun"].num_attempts) == ("http_503", 1)

@@ -12,7 +12,13 @@ from landmark_spark.core.deadlines import Deadline
 from landmark_spark.core.fetching import Fetched, FetchLimits, load_fetcher
 from landmark_spark.core.urls import parse_http_url
 
-pytestmark = pytest.mark.usefixtures("no_proxies")
+pytestmark = pytest.mark.usefixtures("no_proxies", "short_pauses")
+
+
+@pytest.fixture
+def short_pauses(monkeypatch):
+    """Between attempts; how long they are in truth test_fetch_deadlines and test_fetch_pool show."""
+    monkeypatch.setattr("landmark_spark.core.fetching._FIRST_PAUSE", 0.02)
 
 
 def fetch(url: str, **limits) -> Fetched:
@@ -46,11 +52,10 @@ def test_attempts_end_at_their_number(site):
     assert (fetched.status, fetched.num_attempts, site.requests["code"]) == ("http_500", 2, 2)
 
 
-@pytest.mark.parametrize(("page", "at_least"), [("later/1", 1.0), ("later_by_date/2", 0.9)])
-def test_a_wish_to_wait_is_honoured(site, page, at_least):
-    fetched = fetch(f"{site.base}/{page}")
+def test_a_wish_to_wait_until_a_date_is_honoured(site):
+    fetched = fetch(f"{site.base}/later_by_date/2")
     assert (fetched.status, fetched.num_attempts) == ("ok", 2)
-    assert site.times[1] - site.times[0] >= at_least  # a date is in whole seconds
+    assert site.times[1] - site.times[0] >= 0.9  # a date is in whole seconds
 
 
 @pytest.mark.parametrize("seconds", [3600, 20])  # the deadline is 20
@@ -123,7 +128,7 @@ def test_a_body_without_end_or_length_stops_at_the_limit(site):
 
 
 def test_the_limit_counts_decompressed_bytes(site):
-    assert len(gzip.compress(bytes(30_000_000))) < 40_000
+    assert len(gzip.compress(bytes(10_000_000))) < 15_000
     fetched = fetch(f"{site.base}/bomb", max_bytes=1_000_000)
     assert fetched.status == "too_large"
     assert fetched.num_bytes <= 1_000_000 + 65_536
@@ -218,7 +223,7 @@ def test_no_connection_is_held_open_between_attempts(raw_server):
     url = parse_http_url(f"http://127.0.0.1:{raw_server(answer)}/")
     answered = Requester(FetchLimits(allow_private_addresses=True)).ask(url, Deadline(20.0))
     assert (answered.status, answered.can_heal) == ("http_503", True)
-    assert ended.wait(5.0)  # while the deadline goes on, as it does through a pause
+    assert ended.wait(10.0)  # while the deadline goes on, as it does through a pause
 
 
 def test_descriptors_do_not_pile_up(site):
@@ -238,7 +243,9 @@ def test_descriptors_do_not_pile_up(site):
     before = len(list(descriptors.iterdir()))
     for name, status in list(statuses.items()) * 5:
         assert one(f"{site.base}/{name}").status == status
-    time.sleep(0.3)  # the site closes its ends, which are in this process too, when it notices
+    end = time.monotonic() + 10  # the site closes its ends, which are in this process too, when it notices
+    while len(list(descriptors.iterdir())) > before + 6 and time.monotonic() < end:
+        time.sleep(0.01)
     assert len(list(descriptors.iterdir())) <= before + 6
 
 
