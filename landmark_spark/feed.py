@@ -1,7 +1,8 @@
-"""Parquet -> tf.data through petastorm; the only file that imports it."""
+"""Parquet -> batches, and tf.data, through petastorm; the only file that imports it."""
 
 from __future__ import annotations
 
+import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Literal
@@ -9,23 +10,24 @@ from typing import TYPE_CHECKING, Any, Literal
 import fsspec
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
+
+from landmark_spark.core.batching import Batch, iterate_shuffled
+from landmark_spark.core.training_rows import Part, RowChoice
+from landmark_spark.feed_rows import LABEL, FeedError, check_columns, chosen_labels, feature_groups, picture_groups
+from landmark_spark.feed_worker import Reading, name_of, read_footers
 
 if TYPE_CHECKING:
     import tensorflow as tf
 
-__all__ = ["FeedError", "iterate_batches", "load_feed"]
+__all__ = ["Batch", "FeedError", "Part", "count_labels", "iterate_batches", "load_feed", "read_row_groups"]
 
-_COLUMNS = ["id", "split", "class_index", "reference_rank", "holdout", "features"]
+Column = Literal["features", "image"]
 
-Part = Literal["train", "validation", "everything"]
-Batch = tuple[npt.NDArray[np.float16], npt.NDArray[np.int32]]
-
-
-class FeedError(ValueError):
-    """The table cannot feed a training; the message says what was wanted and what was received."""
+_SECONDS_TO_ARRIVE = 10.0  # for a row group that petastorm said would not come
 
 
-def iterate_batches(
+def iterate_batches(  # noqa: PLR0913 - a training has this many choices
     urls: Sequence[str],
     part: Part,
     *,
@@ -33,28 +35,52 @@ def iterate_batches(
     validation_fraction: float,
     seed: int,
     shuffle_rows: int = 8192,
+    column: Column = "features",
+    rank: int = 0,
+    num_ranks: int = 1,
 ) -> Iterator[Batch]:
     """Yield every row of a part of the training images exactly once, in batches.
 
     urls: of the Parquet files, all in one store; of any scheme that fsspec knows.
     part: "train", "validation" (what is held out of it) or "everything" (both).
-    features: (B, D) float16; labels: (B,) int32; the last batch may be smaller. What is trained on is shuffled by the
-    seed: row groups in a random order, then rows within a window of ``shuffle_rows`` (16 KB a row for VGG16, so 134 MB
-    by default); the same seed gives the same order. The held-out part keeps the order of the files.
-    Raises FeedError for a label that is missing.
+    column: "features" gives (B, D) float16; "image" a list of B JPEGs, of rows whose status is ok. labels: (B,) int32.
+    The last batch may be smaller. What is trained on is shuffled by the seed: row groups in a random order, then rows
+    among ``shuffle_rows`` that are held (16 KB a row for VGG16, so 134 MB by default); the same seed gives the same
+    order. The held-out part keeps the order of the files.
+    rank, num_ranks: of each batch of b rows only [rank * b // num_ranks, (rank + 1) * b // num_ranks), perhaps none.
+    Raises FeedError for a label or a value that is missing.
     """
-    random = np.random.default_rng(seed) if part != "validation" else None
-    waiting: list[Batch] = []
-    for rows in _row_groups(urls, seed=seed if random is not None else None):
-        chosen = _of_part(rows, part, validation_fraction)
-        waiting.append(chosen)
-        if sum(len(labels) for _, labels in waiting) >= shuffle_rows:
-            features, labels = _joined(waiting, random)
-            full = len(labels) - len(labels) % batch_size
-            yield from _batches(features[:full], labels[:full], batch_size)
-            waiting = [(features[full:], labels[full:])]
-    if waiting:
-        yield from _batches(*_joined(waiting, random), batch_size)
+    if batch_size < 1:
+        raise ValueError(f"batch_size should be at least 1. Received: {batch_size}")
+    if not 0 <= rank < num_ranks:
+        raise ValueError(f"rank should be at least 0 and below num_ranks. Received: {rank} of {num_ranks}")
+    choice = RowChoice(part, validation_fraction, with_status=column == "image")
+    order_seed = None if part == "validation" else seed
+    to_groups = picture_groups if column == "image" else feature_groups
+    yield from iterate_shuffled(
+        to_groups(read_row_groups(urls, choice, column, seed=order_seed), choice, column),
+        batch_size=batch_size,
+        window=shuffle_rows,
+        seed=order_seed,
+        rank=rank,
+        num_ranks=num_ranks,
+    )
+
+
+def count_labels(
+    urls: Sequence[str], part: Part, *, num_classes: int, validation_fraction: float, column: Column = "features"
+) -> npt.NDArray[np.int64]:
+    """Return how many rows of a part each class has, (num_classes,): of those that ``iterate_batches`` would give.
+
+    Reads the small columns alone. Raises FeedError for a label that is missing or not below num_classes.
+    """
+    choice = RowChoice(part, validation_fraction, with_status=column == "image")
+    counts = np.zeros(num_classes, np.int64)
+    for labels in chosen_labels(read_row_groups(urls, choice, None, seed=None), choice):
+        if len(labels) and labels.max() >= num_classes:
+            raise FeedError(f"{LABEL} should be below {num_classes}. Received: {labels.max()}")
+        counts += np.bincount(labels, minlength=num_classes)
+    return counts
 
 
 def load_feed(make_batches: Callable[[int], Iterator[Batch]], feature_size: int) -> tf.data.Dataset:
@@ -73,76 +99,103 @@ def load_feed(make_batches: Callable[[int], Iterator[Batch]], feature_size: int)
     return dataset.prefetch(2)
 
 
-def _row_groups(urls: Sequence[str], *, seed: int | None) -> Iterator[dict[str, npt.NDArray[Any]]]:
-    from petastorm import make_batch_reader
+def read_row_groups(
+    urls: Sequence[str],
+    choice: RowChoice,
+    column: Column | None,
+    *,
+    seed: int | None,
+    pool: Literal["thread", "process", "dummy"] = "thread",
+) -> Iterator[pa.Table]:
+    """Yield each row group that may have chosen rows once: in a random order, or in that of the files without a seed.
 
+    What the files' own statistics rule out is not read. column: the one wanted besides those that choose, if any.
+    pool: what petastorm reads in, ahead of the caller; one worker, for with more the order is not repeated.
+    """
+    from petastorm.fs_utils import get_filesystem_and_path_or_paths
+    from petastorm.reader import Reader
+
+    if not urls:
+        raise FeedError("urls should name at least one file. Received: none")
     # petastorm 0.12.1 uses names that pyarrow 14 still has and says that a later one has not; ours is pinned.
     warnings.filterwarnings("ignore", category=FutureWarning, module="petastorm")
-    warnings.filterwarnings("ignore", message="No matching data is available")  # an empty table is our own error
-    reader = make_batch_reader(
-        list(urls),
-        schema_fields=_COLUMNS,
-        reader_pool_type="thread",
-        workers_count=1,  # with more the order is not repeated
-        shuffle_row_groups=seed is not None,
-        seed=seed,
+    file_system, paths = get_filesystem_and_path_or_paths(list(urls), filesystem=_file_system(urls[0]))
+    columns = (LABEL, *choice.columns, *((column,) if column else ()))
+    reading = Reading(read_footers(file_system, paths), choice, columns, seed)
+    for footer in reading.footers.values():
+        check_columns(footer.schema.to_arrow_schema(), columns)
+    left = set(reading.wanted())
+    if not left:
+        return
+    files = {path for path, _ in left}
+    with Reader(
+        file_system,
+        [path for path in paths if path in files],
+        schema_fields=list(columns),
+        worker_class=reading,
+        reader_pool=_make_pool(pool),
+        shuffle_row_groups=False,  # the worker has the order
         num_epochs=1,
-        filesystem=_file_system(urls[0]),
-    )
-    with reader:
-        for group in reader:
-            yield group._asdict()
+        is_batched_reader=True,
+    ) as reader:
+        while left:
+            table = _next_table(reader)
+            if name_of(table) not in left:
+                raise FeedError(f"each row group should come once. Received: {name_of(table)} again")
+            left.remove(name_of(table))
+            yield table
+
+
+def _make_pool(name: str) -> Any:
+    from petastorm.reader_impl.arrow_table_serializer import ArrowTableSerializer
+    from petastorm.workers_pool.dummy_pool import DummyPool
+    from petastorm.workers_pool.process_pool import ProcessPool
+    from petastorm.workers_pool.thread_pool import ThreadPool
+
+    if name == "process":
+        return ProcessPool(1, ArrowTableSerializer())
+    return ThreadPool(1) if name == "thread" else DummyPool()
+
+
+def _next_table(reader: Any) -> pa.Table:
+    """Return the next row group, of which the caller knows that it is on its way.
+
+    petastorm's pools find their end by comparing counters that another thread moves, and may see it too early.
+    """
+    from petastorm.workers_pool import EmptyResultError
+
+    give_up = time.monotonic() + _SECONDS_TO_ARRIVE
+    while True:
+        try:
+            return next(reader)
+        except EmptyResultError:
+            if time.monotonic() > give_up:
+                raise FeedError("every row group should come. Received: the end before the last one") from None
+            time.sleep(0.01)
 
 
 def _file_system(url: str) -> Any:
-    """Return what petastorm reads a store by; None for local files, which it knows by itself.
+    """Return what petastorm lists and we read a store by.
 
-    It asks pyarrow for the older kind of data set, which takes the older kind of file system and no other.
+    petastorm asks pyarrow for the older kind of data set, which takes the older kind of file system and no other.
     """
-    if url.startswith("file://"):
-        return None
     from pyarrow.filesystem import FileSystem
 
     below = fsspec.core.url_to_fs(url)[0]
+    is_local = url.startswith("file://")
 
     class Readable(FileSystem):  # type: ignore[misc]
-        """The rest of the store's own file system, as far as reading files by name needs it."""
+        """As much of a file system as reading files by name needs."""
 
         def isfile(self, path: str) -> bool:  # noqa: ARG002
             return True  # the names are those of commits; petastorm asks three times a pass, a request each
 
+        def isdir(self, path: str) -> bool:  # noqa: ARG002
+            return False
+
         def open(self, path: str, mode: str = "rb") -> Any:
+            if is_local:
+                return pa.OSFile(path, mode)  # read without Python's lock
             return below.open(path, mode, cache_type="none")  # column chunks are asked for whole: no read-ahead
 
     return Readable()
-
-
-def _of_part(rows: dict[str, npt.NDArray[Any]], part: Part, validation_fraction: float) -> Batch:
-    """Choose a part's rows: held out by hash, but never a landmark's first reference, so that each can be learned."""
-    labels = np.asarray(rows["class_index"])
-    if labels.dtype.kind != "i":  # a nullable integer arrives as float64
-        raise FeedError(f"class_index should be an integer in every row. Received: {labels.dtype} with missing values")
-    is_train = np.asarray(rows["split"]) == "train"
-    if np.any(labels[is_train] < 0):
-        raise FeedError("class_index should be 0 or more for training rows. Received: rows without a class")
-    held_out = (np.asarray(rows["holdout"]) < validation_fraction) & (np.asarray(rows["reference_rank"]) != 0)
-    is_mine = {"train": ~held_out, "validation": held_out, "everything": True}[part]
-    chosen = np.flatnonzero(is_train & is_mine)
-    vectors = [np.frombuffer(rows["features"][index], np.float16) for index in chosen]
-    features = np.stack(vectors) if vectors else np.zeros((0, 0), np.float16)
-    return features, labels[chosen].astype(np.int32)
-
-
-def _joined(parts: Sequence[Batch], random: np.random.Generator | None) -> Batch:
-    filled = [part for part in parts if len(part[1])] or [parts[0]]
-    features = np.concatenate([part[0] for part in filled])
-    labels = np.concatenate([part[1] for part in filled])
-    if random is None:
-        return features, labels
-    order = random.permutation(len(labels))
-    return features[order], labels[order]
-
-
-def _batches(features: npt.NDArray[np.float16], labels: npt.NDArray[np.int32], batch_size: int) -> Iterator[Batch]:
-    for start in range(0, len(labels), batch_size):
-        yield features[start : start + batch_size], labels[start : start + batch_size]

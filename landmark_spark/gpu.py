@@ -8,7 +8,11 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 
-__all__ = ["claim_device", "limit_native_threads", "prepare_framework", "task_gpus"]
+__all__ = ["DeviceError", "claim_device", "limit_native_threads", "prepare_framework", "task_gpus"]
+
+
+class DeviceError(RuntimeError):
+    """The framework of this process is on another GPU than its task was given."""
 
 
 def task_gpus() -> tuple[str, ...] | None:
@@ -23,24 +27,42 @@ def task_gpus() -> tuple[str, ...] | None:
 
 
 def prepare_framework(*, num_threads: int, gpus: Sequence[str] | None) -> None:
-    """Set what TensorFlow reads when it is first imported, and import it: visible GPUs, memory growth, CPU threads.
+    """Set what Keras' backend reads when it is first imported: visible GPUs, memory growth, CPU threads.
 
-    ``gpus``: addresses as CUDA counts them; None leaves the machine's own setting. Spark itself does not set
-    CUDA_VISIBLE_DEVICES. Does nothing once TensorFlow is loaded: a Python worker keeps its first device.
+    TensorFlow is imported at once. ``gpus``: addresses as nvidia-smi counts them; None leaves the machine's own
+    setting. Spark itself does not set CUDA_VISIBLE_DEVICES.
+
+    A framework that is loaded keeps its device. Raises DeviceError where that is not the one of ``gpus``: a task must
+    not compute on another task's GPU.
     """
-    if "tensorflow" in sys.modules:
+    backend = os.environ.get("KERAS_BACKEND", "tensorflow")
+    visible = None if gpus is None else ",".join(gpus)
+    if backend in sys.modules:
+        _check_device(visible)
         return
-    if gpus is not None:
-        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(gpus)
+    if visible is not None:
+        os.environ["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"  # CUDA's own order is by speed, nvidia-smi's is this one
+        os.environ["CUDA_VISIBLE_DEVICES"] = visible
     os.environ["TF_FORCE_GPU_ALLOW_GROWTH"] = "true"  # two workers on a node must not each take all its memory
+    os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"  # JAX's word for the same; PyTorch grows by itself
     os.environ["TF_NUM_INTRAOP_THREADS"] = str(num_threads)
     os.environ["TF_NUM_INTEROP_THREADS"] = "1"
+    os.environ["OMP_NUM_THREADS"] = str(num_threads)  # PyTorch's
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    if os.environ.get("KERAS_BACKEND", "tensorflow") == "tensorflow":
+    if backend == "tensorflow":
         with _quiet_import():
             import tensorflow as tf
 
             tf.config.list_physical_devices("GPU")  # a driver without a GPU behind it complains at the first look
+
+
+def _check_device(visible: str | None) -> None:
+    kept = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible not in (None, kept):
+        raise DeviceError(
+            f"the task should compute on GPU {visible}. Received: a Python worker whose framework is on "
+            f"{'all GPUs' if kept is None else f'GPU {kept}'}; set spark.python.worker.reuse=false"
+        )
 
 
 @contextlib.contextmanager
@@ -65,7 +87,10 @@ def _quiet_import() -> Iterator[None]:
 
 
 def claim_device(*, num_threads: int) -> None:
-    """Prepare the framework for this Spark task: its own GPU where it has one."""
+    """Prepare the framework for this Spark task: its own GPU where it has one.
+
+    To be called by every task, also where the network is loaded already. Raises DeviceError.
+    """
     prepare_framework(num_threads=num_threads, gpus=task_gpus())
 
 

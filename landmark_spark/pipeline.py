@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
-import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from landmark_spark.result_settings import results_of
 from landmark_spark.schemas import (
     BOTTLENECKS,
+    FINE_TUNED_MODEL,
     IMAGES,
     LANDMARKS,
     LOCAL_FEATURES,
@@ -30,6 +30,7 @@ from landmark_spark.settings import (
     BackboneSettings,
     Config,
     DownloadSettings,
+    FineTuneSettings,
     IndexSettings,
     LocalFeatureSettings,
     PredictSettings,
@@ -41,6 +42,7 @@ from landmark_spark.settings import (
 from landmark_spark.stages.download_images import address_of, download_images
 from landmark_spark.stages.extract_bottlenecks import extract_bottlenecks, find_weights, weights_digest
 from landmark_spark.stages.extract_local_features import extract_local_features
+from landmark_spark.stages.fine_tune import base_and_training, fine_tune
 from landmark_spark.stages.index_images import check_headers, csv_digests, index_images
 from landmark_spark.stages.predict_landmarks import predict_landmarks
 from landmark_spark.stages.train_top_model import train_top_model
@@ -128,8 +130,7 @@ class Stage:
 
 def _report_also(config: Config) -> dict[str, Any]:
     """Return what the report shows of other stages' settings, and the solution."""
-    others = _results_of(SubmissionSettings, config) | _results_of(VerifySettings, config)
-    return others | solution_digest(config)
+    return results_of(config, SubmissionSettings, VerifySettings) | solution_digest(config)
 
 
 STAGES = (
@@ -158,6 +159,7 @@ STAGES = (
         also=weights_digest,
         accelerator=True,
         preflight=find_weights,
+        version=2,
     ),
     Stage(
         train_top_model,
@@ -167,8 +169,16 @@ STAGES = (
         accelerator=True,
     ),
     Stage(
+        fine_tune,
+        inputs=(whole(IMAGES), LANDMARKS, TOP_MODEL),
+        outputs=(FINE_TUNED_MODEL,),
+        settings=FineTuneSettings,
+        also=base_and_training,
+        accelerator=True,
+    ),
+    Stage(
         predict_landmarks,
-        inputs=(BOTTLENECKS, TOP_MODEL),
+        inputs=(IMAGES, BOTTLENECKS, TOP_MODEL, FINE_TUNED_MODEL),
         outputs=(PREDICTIONS,),
         settings=PredictSettings,
         accelerator=True,
@@ -198,6 +208,7 @@ STAGES = (
             LANDMARKS,
             REJECTS,
             TOP_MODEL,
+            FINE_TUNED_MODEL,
             whole(PREDICTIONS),
             whole(LOCAL_FEATURES),
             whole(VERIFICATIONS),
@@ -234,18 +245,7 @@ def check_graph(stages: tuple[Stage, ...] = STAGES) -> None:
 
 def settings_of(stage: Stage, config: Config) -> dict[str, Any]:
     """Return the settings that decide a stage's result, as ``section.key``; those for speed alone are left out."""
-    return _results_of(stage.settings, config) | dict(stage.also(config))
-
-
-def _results_of(settings: type, config: Config) -> dict[str, Any]:
-    section = _section_name(settings)
-    values = dataclasses.asdict(getattr(config, section))
-    return {f"{section}.{key}": value for key, value in values.items() if key not in settings.SPEED}  # type: ignore[attr-defined]
-
-
-def _section_name(settings: type) -> str:
-    hints = typing.get_type_hints(Config)
-    return next(name for name, kind in hints.items() if kind is settings)
+    return results_of(config, stage.settings) | dict(stage.also(config))
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 from landmark_spark.commits import WHOLE, Commit, Stamp
@@ -27,17 +27,15 @@ from landmark_spark.planning import (
     plan_stages,
 )
 from landmark_spark.progress import listed_counts, told_progress
+from landmark_spark.resources import SparkResources, accelerator_workers
 from landmark_spark.row_counts import count_by_first
 from landmark_spark.schemas import METRICS, Artifact, Table
-from landmark_spark.session import cause_of, open_session
+from landmark_spark.session import cause_of
 from landmark_spark.settings import Config, ConfigError
 from landmark_spark.stages.context import Context
 from landmark_spark.store import Store
 from landmark_spark.toy.server import serve_folder
 from landmark_spark.toy.world import make_world
-
-if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
 
 __all__ = ["StageError", "StageResult", "plan", "read_metrics", "resolve_inputs", "run"]
 
@@ -111,21 +109,9 @@ def run(config: Config, choice: Choice, tell: Tell) -> list[StageResult]:
     left_stale = {
         each.stage.name: each.reason for each in everything if each.shards and each.stage not in choice.stages
     }
-    current = _Run(resolved, choice, store, _LazySession(resolved), tell, left_stale, expected)
+    resources = SparkResources(resolved.spark, num_shards=resolved.index.num_shards, tell=tell)
+    current = _Run(resolved, choice, store, resources, tell, left_stale, expected)
     return [current.bring_up_to_date(stage) for stage in choice.stages]
-
-
-class _LazySession:
-    """Opens the Spark session when it is first asked for."""
-
-    def __init__(self, config: Config) -> None:
-        self._config = config
-        self._session: SparkSession | None = None
-
-    def get(self) -> SparkSession:
-        if self._session is None:
-            self._session = open_session(self._config.spark, num_shards=self._config.index.num_shards)
-        return self._session
 
 
 def _take_inventory(store: Store, config: Config, stages: Collection[Stage] = STAGES) -> Inventory:
@@ -157,7 +143,7 @@ class _Run:
     config: Config
     choice: Choice
     store: Store
-    session: _LazySession
+    resources: SparkResources
     tell: Tell
     left_stale: Mapping[str, str]
     expected: Mapping[str, Expectation]
@@ -197,11 +183,11 @@ class _Run:
         config = self.config
         with contextlib.ExitStack() as stack:
             if stage.fetches and config.serve_folder:
-                _check_reach(str(self.session.get().sparkContext.master))
+                _check_reach(str(self.resources.session.sparkContext.master))
                 base_url = stack.enter_context(serve_folder(config.serve_folder))
                 config = dataclasses.replace(config, base_url=base_url, serve_folder="")
             context = Context(
-                self.session.get(),
+                self.resources.session,
                 self.store,
                 config,
                 tuple(stamps),
@@ -209,11 +195,14 @@ class _Run:
                 self._timings(),
                 self.choice.retry,
                 retried,
+                self.resources.accelerator_profile if stage.accelerator else None,
             )
             totals = self._totals(stage, stamps, inventory)
             with _one_line_errors(stage), told_progress(context, stage.name, stage.outputs[0], totals):
                 inputs = [self._read(each, context, inventory) for each in stage.reads]
-                made = stage.function(context, *inputs)
+                workers = accelerator_workers if stage.accelerator else contextlib.nullcontext
+                with workers(context.spark.sparkContext):
+                    made = stage.function(context, *inputs)
                 results = made if len(stage.outputs) > 1 else (made,)
                 commits = [
                     self._commit(stage, output, result, stamps, inventory)

@@ -13,6 +13,7 @@ import pyarrow as pa
 __all__ = [
     "Artifact",
     "BOTTLENECKS",
+    "FINE_TUNED_MODEL",
     "IMAGES",
     "LANDMARKS",
     "LOCAL_FEATURES",
@@ -179,7 +180,7 @@ BOTTLENECKS = Table(
             _CLASS_INDEX,
             _REFERENCE_RANK,
             _HOLDOUT,
-            _column("features", pa.binary(), "(H, W, F) float16, last feature map of the backbone; 4x4x512 for VGG16"),
+            _column("features", pa.binary(), "(H, W, F) float16, last feature map, 4x4x512 for VGG16; (F,) if pooled"),
         ]
     ),
     order=("split", "id"),
@@ -238,6 +239,11 @@ VERIFICATIONS = Table(
 )
 
 TOP_MODEL = Artifact("top_model", "top_model", doc="Keras model, class map, training history and seed")
+FINE_TUNED_MODEL = Artifact(
+    "fine_tuned_model",
+    "fine_tuned_model",
+    doc="Keras model from pixels to scores, class map and history; fine_tuning.json alone where nothing is fine-tuned",
+)
 SUBMISSION = Artifact("submission", "submission.csv", doc="id,landmarks: a row for every id of test.csv, in its order")
 METRICS = Artifact("metrics", "metrics.json", doc="GAP and top-1 of the classifier and of each submission mode")
 REPORT = Artifact("report", "report", doc="the HTML report and its pictures")

@@ -6,15 +6,16 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from landmark_spark.settings import SparkSettings
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-__all__ = ["JavaNotFoundError", "SessionError", "cause_of", "check_master", "find_java", "open_session"]
+__all__ = ["JavaNotFoundError", "SessionError", "cause_of", "check_master", "find_java", "gpu_amount", "open_session"]
 
 _JAVA_VERSIONS = (17, 21)  # what Spark 4.0 runs on
 _ERROR_LINE = re.compile(r"(([A-Za-z_]\w*\.)+\w+|[A-Z]\w*)(: |$)")  # "SomeError: why", "module.error: why"
@@ -49,12 +50,13 @@ def open_session(settings: SparkSettings, *, num_shards: int) -> SparkSession:
         SparkContext._ensure_initialized()  # before it SparkConf does not see what spark-submit was given
     conf = SparkConf()
     master = conf.get("spark.master", settings.master) or settings.master
-    check_master(master, dict(conf.getAll()))
+    given = dict(conf.getAll())
+    check_master(master, given)
     builder = SparkSession.builder.appName(str(conf.get("spark.app.name", "landmark_spark")))
     if not submitted:
         builder = builder.master(master).config("spark.driver.memory", settings.driver_memory)
         builder = builder.config("spark.ui.enabled", "false").config("spark.ui.showConsoleProgress", "false")
-    for key, value in _properties(num_shards).items():
+    for key, value in (_properties(num_shards) | _worker_properties(given)).items():
         builder = builder.config(key, value)
     try:
         session = builder.getOrCreate()
@@ -77,7 +79,24 @@ def _properties(num_shards: int) -> dict[str, str]:
     }
 
 
-def check_master(master: str, properties: dict[str, str]) -> None:
+def _worker_properties(given: Mapping[str, str]) -> dict[str, str]:
+    """What the executors' Python workers need besides: the framework's backend, and their own GPU."""
+    backend = "spark.executorEnv.KERAS_BACKEND"
+    properties = {}
+    if "KERAS_BACKEND" in os.environ and backend not in given:
+        properties[backend] = os.environ["KERAS_BACKEND"]
+    if gpu_amount(given, "executor") > 1:
+        # A worker's framework stays on its first GPU, and Spark gives any worker to a task on any GPU of the executor.
+        properties["spark.python.worker.reuse"] = "false"
+    return properties
+
+
+def gpu_amount(properties: Mapping[str, str], part: Literal["executor", "task"]) -> float:
+    """Return the GPUs that Spark's properties give each executor or task; 0 where they name none."""
+    return float(properties.get(f"spark.{part}.resource.gpu.amount", 0))
+
+
+def check_master(master: str, properties: Mapping[str, str]) -> None:
     """Refuse what Spark would accept and then hang on: GPU amounts on a ``local`` master.
 
     Raises SessionError.

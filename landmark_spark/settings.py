@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
+
+from landmark_spark.model_settings import BackboneSettings, FineTuneSettings, PredictSettings, TrainSettings
+from landmark_spark.setting_fields import setting
 
 __all__ = [
     "BackboneSettings",
     "Config",
     "ConfigError",
     "DownloadSettings",
+    "FineTuneSettings",
     "IndexSettings",
     "InputSettings",
     "LocalFeatureSettings",
@@ -32,25 +36,17 @@ class ConfigError(ValueError):
     """A setting that is unknown, of the wrong type or out of range; the message says what was wanted."""
 
 
-def _setting(default: Any, doc: str, **limits: Any) -> Any:
-    """Declare a field. ``limits``: minimum, maximum (inclusive), above, below (exclusive), is_path.
-
-    words: what a path may also say without being one. is_secret: it may hold a password.
-    """
-    return field(default=default, repr=not limits.get("is_secret", False), metadata={"doc": doc, **limits})
-
-
 @dataclass(frozen=True)
 class InputSettings:
     """The csv files; without ``train_csv`` the run makes and uses the toy world."""
 
     SPEED: ClassVar[frozenset[str]] = frozenset()
 
-    train_csv: str = _setting("", "id,url,landmark_id; empty = the toy world", is_path=True)
-    test_csv: str = _setting("", "id,url", is_path=True)
-    non_landmark_csv: str = _setting("", "id,url of photos without any landmark; optional", is_path=True)
-    landmarks_csv: str = _setting("", "landmark_id,name; optional, for names in the report", is_path=True)
-    solution_csv: str = _setting("", "id,landmarks: the true answers of some test images; optional", is_path=True)
+    train_csv: str = setting("", "id,url,landmark_id; empty = the toy world", is_path=True)
+    test_csv: str = setting("", "id,url", is_path=True)
+    non_landmark_csv: str = setting("", "id,url of photos without any landmark; optional", is_path=True)
+    landmarks_csv: str = setting("", "landmark_id,name; optional, for names in the report", is_path=True)
+    solution_csv: str = setting("", "id,landmarks: the true answers of some test images; optional", is_path=True)
 
 
 @dataclass(frozen=True)
@@ -59,11 +55,11 @@ class ToySettings:
 
     SPEED: ClassVar[frozenset[str]] = frozenset()
 
-    num_landmarks: int = _setting(12, "facades to draw", minimum=2)
-    photos_per_landmark: int = _setting(12, "training photos of each facade", minimum=2)
-    num_test: int = _setting(120, "test photos", minimum=1)
-    landmark_fraction: float = _setting(0.5, "share of test photos that show a landmark", above=0.0, maximum=1.0)
-    seed: int = _setting(7, "of the whole world", minimum=0)
+    num_landmarks: int = setting(12, "facades to draw", minimum=2)
+    photos_per_landmark: int = setting(12, "training photos of each facade", minimum=2)
+    num_test: int = setting(120, "test photos", minimum=1)
+    landmark_fraction: float = setting(0.5, "share of test photos that show a landmark", above=0.0, maximum=1.0)
+    seed: int = setting(7, "of the whole world", minimum=0)
 
 
 @dataclass(frozen=True)
@@ -72,10 +68,8 @@ class IndexSettings:
 
     SPEED: ClassVar[frozenset[str]] = frozenset()
 
-    num_shards: int = _setting(
-        8, "shards of every table: the unit of work, commit and retry", minimum=1, maximum=100000
-    )
-    seed: int = _setting(0, "of the hashes that give reference rank and hold-out", minimum=0)
+    num_shards: int = setting(8, "shards of every table: the unit of work, commit and retry", minimum=1, maximum=100000)
+    seed: int = setting(0, "of the hashes that give reference rank and hold-out", minimum=0)
 
 
 @dataclass(frozen=True)
@@ -103,94 +97,38 @@ class DownloadSettings:
         }
     )
 
-    image_size: int = _setting(128, "side of the square picture, pixels; 128 as the challenge entry had it", minimum=32)
-    resize_mode: Literal["stretch", "crop", "pad"] = _setting(
+    image_size: int = setting(128, "side of the square picture, pixels; 128 as the challenge entry had it", minimum=32)
+    resize_mode: Literal["stretch", "crop", "pad"] = setting(
         "stretch", "stretch ignores the aspect ratio, crop takes the centre square, pad adds black bars"
     )
-    large_side: int = _setting(512, "longest side of the larger copy, pixels; never enlarged", minimum=64)
-    references_per_landmark: int = _setting(20, "training images of a landmark that keep a larger copy", minimum=0)
-    jpeg_quality: int = _setting(95, "of the square picture", minimum=1, maximum=100)
-    large_jpeg_quality: int = _setting(90, "of the larger copy", minimum=1, maximum=100)
-    opt_out: str = _setting(
+    large_side: int = setting(512, "longest side of the larger copy, pixels; never enlarged", minimum=64)
+    references_per_landmark: int = setting(20, "training images of a landmark that keep a larger copy", minimum=0)
+    jpeg_quality: int = setting(95, "of the square picture", minimum=1, maximum=100)
+    large_jpeg_quality: int = setting(90, "of the larger copy", minimum=1, maximum=100)
+    opt_out: str = setting(
         "noai noimageai noindex noimageindex",
         "directives of the header X-Robots-Tag by which a server keeps its pictures out; empty = none is respected",
     )
-    deadline: float = _setting(30.0, "seconds for one URL, redirects and retries included", above=0.0, maximum=86_400.0)
-    connect_timeout: float = _setting(10.0, "seconds to connect", above=0.0, maximum=86_400.0)
-    read_timeout: float = _setting(10.0, "longest silence of a server, seconds", above=0.0, maximum=86_400.0)
-    decode_timeout: float = _setting(60.0, "seconds to decode and resize one picture", above=0.0, maximum=86_400.0)
-    max_bytes: int = _setting(50_000_000, "largest body accepted, bytes", minimum=1)
-    max_pixels: int = _setting(100_000_000, "largest picture decoded, pixels", minimum=1)
-    max_attempts: int = _setting(3, "requests for one URL; only what can heal is tried again", minimum=1)
-    max_connections_per_host: int = _setting(
+    deadline: float = setting(30.0, "seconds for one URL, redirects and retries included", above=0.0, maximum=86_400.0)
+    connect_timeout: float = setting(10.0, "seconds to connect", above=0.0, maximum=86_400.0)
+    read_timeout: float = setting(10.0, "longest silence of a server, seconds", above=0.0, maximum=86_400.0)
+    decode_timeout: float = setting(60.0, "seconds to decode and resize one picture", above=0.0, maximum=86_400.0)
+    max_bytes: int = setting(50_000_000, "largest body accepted, bytes", minimum=1)
+    max_pixels: int = setting(100_000_000, "largest picture decoded, pixels", minimum=1)
+    max_attempts: int = setting(3, "requests for one URL; only what can heal is tried again", minimum=1)
+    max_connections_per_host: int = setting(
         64, "requests at once to one host, of the whole run: shared by its tasks, each of which has one", minimum=1
     )
-    max_requests_per_second_per_host: float = _setting(
+    max_requests_per_second_per_host: float = setting(
         0.0, "of the whole run, shared by its tasks; 0 = as many as the connections allow", minimum=0.0
     )
-    allow_private_addresses: bool = _setting(
+    allow_private_addresses: bool = setting(
         False, "fetch from private, loopback and link-local addresses; base_url's own host is always allowed"
     )
-    num_threads: int = _setting(16, "requests at once in one task", minimum=1, maximum=1024)
-    user_agent: str = _setting(
+    num_threads: int = setting(16, "requests at once in one task", minimum=1, maximum=1024)
+    user_agent: str = setting(
         "landmark-spark (batch image download)", "User-Agent header; put an address in where you can be reached"
     )
-
-
-@dataclass(frozen=True)
-class BackboneSettings:
-    """Stage extract_bottlenecks."""
-
-    SPEED: ClassVar[frozenset[str]] = frozenset({"batch_size", "num_threads"})
-
-    name: Literal["vgg16"] = _setting("vgg16", "network of keras.applications, without top")
-    weights: str = _setting(
-        "imagenet",
-        "imagenet | random (tests only) | path of a Keras weights file without top",
-        is_path=True,
-        words=("imagenet", "random"),
-    )
-    preprocessing: Literal["scale", "caffe"] = _setting(
-        "scale", "scale: RGB / 255 (gave the better GAP); caffe: BGR minus the ImageNet mean, as VGG16 was trained"
-    )
-    precision: Literal["float32", "bfloat16"] = _setting("float32", "of the network's arithmetic; features are float16")
-    batch_size: int = _setting(32, "images a call of the network", minimum=1)
-    num_threads: int = _setting(1, "CPU threads of one task; Spark runs one task a core", minimum=1)
-
-
-@dataclass(frozen=True)
-class TrainSettings:
-    """Stage train_top_model."""
-
-    SPEED: ClassVar[frozenset[str]] = frozenset({"num_threads"})
-
-    hidden_units: int = _setting(256, "units of the hidden layer", minimum=1)
-    dropout: float = _setting(0.5, "share of hidden units dropped in training", minimum=0.0, below=1.0)
-    epochs: int = _setting(40, "passes over the training part", minimum=1)
-    batch_size: int = _setting(32, "examples a step", minimum=1)
-    learning_rate: float = _setting(3e-4, "of Adam", above=0.0)
-    label_smoothing: float = _setting(
-        0.1,
-        "share of the target spread over all classes; 5-fold GAP on the real training photos 0.714, against 0.698 at 0",
-        minimum=0.0,
-        below=1.0,
-    )
-    refit: bool = _setting(True, "after measuring on the held-out part, train anew on all images: that model is kept")
-    validation_fraction: float = _setting(
-        0.1, "share of training images held out, by hash; a landmark's first reference never is", minimum=0.0, below=1.0
-    )
-    seed: int = _setting(0, "of initial weights, dropout and order", minimum=0, maximum=2**32 - 1001)
-    num_threads: int = _setting(2, "CPU threads of the training task", minimum=1)
-
-
-@dataclass(frozen=True)
-class PredictSettings:
-    """Stage predict_landmarks."""
-
-    SPEED: ClassVar[frozenset[str]] = frozenset({"batch_size"})
-
-    top_k: int = _setting(5, "landmarks kept for each image", minimum=1)
-    batch_size: int = _setting(512, "images a call of the model", minimum=1)
 
 
 @dataclass(frozen=True)
@@ -199,8 +137,8 @@ class LocalFeatureSettings:
 
     SPEED: ClassVar[frozenset[str]] = frozenset()
 
-    kind: Literal["sift"] = _setting("sift", "sift: OpenCV's SIFT with RootSIFT normalisation; needs no weights")
-    max_keypoints: int = _setting(1000, "strongest keypoints kept of an image", minimum=4)
+    kind: Literal["sift"] = setting("sift", "sift: OpenCV's SIFT with RootSIFT normalisation; needs no weights")
+    max_keypoints: int = setting(1000, "strongest keypoints kept of an image", minimum=4)
 
 
 @dataclass(frozen=True)
@@ -209,14 +147,14 @@ class VerifySettings:
 
     SPEED: ClassVar[frozenset[str]] = frozenset()
 
-    max_comparisons: int = _setting(20, "references compared with one test image at most", minimum=1)
-    min_inliers: int = _setting(35, "more inliers than this say: yes, this landmark", minimum=3)
-    max_distance: float = _setting(0.8, "largest L2 distance of matched unit descriptors", above=0.0, maximum=2.0)
-    residual_threshold: float = _setting(
+    max_comparisons: int = setting(20, "references compared with one test image at most", minimum=1)
+    min_inliers: int = setting(35, "more inliers than this say: yes, this landmark", minimum=3)
+    max_distance: float = setting(0.8, "largest L2 distance of matched unit descriptors", above=0.0, maximum=2.0)
+    residual_threshold: float = setting(
         0.025, "largest RANSAC residual, as a share of the longest side: 20 pixels at 800", above=0.0, below=1.0
     )
-    max_trials: int = _setting(1000, "RANSAC iterations", minimum=1)
-    seed: int = _setting(0, "of RANSAC", minimum=0, maximum=2**31 - 1)
+    max_trials: int = setting(1000, "RANSAC iterations", minimum=1)
+    seed: int = setting(0, "of RANSAC", minimum=0, maximum=2**31 - 1)
 
 
 @dataclass(frozen=True)
@@ -225,11 +163,11 @@ class SubmissionSettings:
 
     SPEED: ClassVar[frozenset[str]] = frozenset()
 
-    mode: Literal["fused", "decision", "classifier"] = _setting(
+    mode: Literal["fused", "decision", "classifier"] = setting(
         "fused",
         "fused: confidence + min(inliers, full) / full; decision: only what was verified; classifier: confidence alone",
     )
-    full_inliers: int = _setting(35, "inliers from which the fused score rises no further", minimum=1)
+    full_inliers: int = setting(35, "inliers from which the fused score rises no further", minimum=1)
 
 
 @dataclass(frozen=True)
@@ -238,7 +176,7 @@ class ReportSettings:
 
     SPEED: ClassVar[frozenset[str]] = frozenset()
 
-    num_examples: int = _setting(6, "match pictures in each gallery", minimum=0, maximum=100)
+    num_examples: int = setting(6, "match pictures in each gallery", minimum=0, maximum=100)
 
 
 @dataclass(frozen=True)
@@ -247,9 +185,9 @@ class SparkSettings:
 
     SPEED: ClassVar[frozenset[str]] = frozenset({"master", "driver_memory", "log_level"})
 
-    master: str = _setting("local[*]", "used when spark-submit gives none")
-    driver_memory: str = _setting("2g", "JVM heap of the driver when the run starts it itself")
-    log_level: Literal["FATAL", "ERROR", "WARN", "INFO"] = _setting(
+    master: str = setting("local[*]", "used when spark-submit gives none")
+    driver_memory: str = setting("2g", "JVM heap of the driver when the run starts it itself")
+    log_level: Literal["FATAL", "ERROR", "WARN", "INFO"] = setting(
         "FATAL", "of Spark's own log; a failed stage says its cause in one line, ERROR adds Spark's stack traces"
     )
 
@@ -258,15 +196,16 @@ class SparkSettings:
 class Config:
     """The whole configuration. Relative paths in a YAML file count from that file, in ``--set`` from the caller."""
 
-    store: str = _setting("runs/toy", "folder or URL of all tables and results", is_path=True)
-    base_url: str = _setting("", "relative URLs of the csv files are resolved against it", is_secret=True)
-    serve_folder: str = _setting("", "folder that the run serves over loopback as base_url", is_path=True)
+    store: str = setting("runs/toy", "folder or URL of all tables and results", is_path=True)
+    base_url: str = setting("", "relative URLs of the csv files are resolved against it", is_secret=True)
+    serve_folder: str = setting("", "folder that the run serves over loopback as base_url", is_path=True)
     inputs: InputSettings = field(default_factory=InputSettings)
     toy: ToySettings = field(default_factory=ToySettings)
     index: IndexSettings = field(default_factory=IndexSettings)
     download: DownloadSettings = field(default_factory=DownloadSettings)
     backbone: BackboneSettings = field(default_factory=BackboneSettings)
     train: TrainSettings = field(default_factory=TrainSettings)
+    fine_tune: FineTuneSettings = field(default_factory=FineTuneSettings)
     predict: PredictSettings = field(default_factory=PredictSettings)
     local_features: LocalFeatureSettings = field(default_factory=LocalFeatureSettings)
     verify: VerifySettings = field(default_factory=VerifySettings)

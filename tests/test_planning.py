@@ -42,6 +42,7 @@ def test_an_empty_store_needs_every_stage_in_order():
         "download_images",
         "extract_bottlenecks",
         "train_top_model",
+        "fine_tune",
         "predict_landmarks",
         "extract_local_features",
         "verify_landmarks",
@@ -61,8 +62,9 @@ def test_a_finished_store_needs_nothing():
 @pytest.mark.parametrize(
     ("override", "first", "count"),
     [
-        ("download.large_side=256", "download_images", 8),
-        ("train.epochs=3", "train_top_model", 6),
+        ("download.large_side=256", "download_images", 9),
+        ("train.epochs=3", "train_top_model", 7),
+        ("fine_tune.epochs=1", "fine_tune", 6),
         ("local_features.max_keypoints=500", "extract_local_features", 4),
         ("verify.min_inliers=20", "verify_landmarks", 3),
         ("submission.mode=decision", "write_submission", 2),
@@ -134,6 +136,7 @@ def test_upstream_is_everything_a_stage_hangs_on():
         "download_images",
         "extract_bottlenecks",
         "train_top_model",
+        "fine_tune",
     ]
 
 
@@ -152,7 +155,7 @@ def test_force_only_shard_and_range_choose():
     part = planned(CONFIG, Inventory({}), only="download_images", shard="2/2")
     assert part["download_images"].shards == (1,)  # shards s with s % 2 == 1
     ranged = planned(CONFIG, Inventory({}), first="train_top_model", last="predict_landmarks")
-    assert names_to_run(ranged) == ["train_top_model", "predict_landmarks"]
+    assert names_to_run(ranged) == ["train_top_model", "fine_tune", "predict_landmarks"]
 
 
 def test_shards_of_all_parts_are_disjoint_and_complete():

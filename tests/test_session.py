@@ -5,7 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from landmark_spark.session import JavaNotFoundError, SessionError, cause_of, check_master, find_java
+from landmark_spark.session import (
+    JavaNotFoundError,
+    SessionError,
+    _worker_properties,
+    cause_of,
+    check_master,
+    find_java,
+)
 
 
 @pytest.mark.parametrize("master", ["local", "local[2]", "local[*]"])
@@ -19,6 +26,19 @@ def test_gpu_amounts_on_a_cluster_and_local_masters_without_them_are_fine():
     check_master("spark://host:7077", {"spark.task.resource.gpu.amount": "1"})
     check_master("local-cluster[2,1,1024]", {"spark.task.resource.gpu.amount": "1"})
     check_master("local[2]", {"spark.task.cpus": "1"})
+
+
+def test_python_workers_are_kept_for_the_next_task_only_where_an_executor_has_one_gpu(monkeypatch):
+    monkeypatch.delenv("KERAS_BACKEND", raising=False)
+    assert _worker_properties({}) == {}
+    assert _worker_properties({"spark.executor.resource.gpu.amount": "1"}) == {}
+    assert _worker_properties({"spark.executor.resource.gpu.amount": "2"}) == {"spark.python.worker.reuse": "false"}
+
+
+def test_executors_compute_with_the_backend_of_the_driver(monkeypatch):
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    assert _worker_properties({}) == {"spark.executorEnv.KERAS_BACKEND": "jax"}
+    assert _worker_properties({"spark.executorEnv.KERAS_BACKEND": "torch"}) == {}  # their own choice
 
 
 def fake_java(home, version):

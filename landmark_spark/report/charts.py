@@ -20,6 +20,7 @@ from landmark_spark.report.data import InlierSample, ScoreSample
 from landmark_spark.report.svg import INK, printable, render_svg
 
 __all__ = [
+    "MEASURES",
     "class_size_chart",
     "download_chart",
     "inlier_chart",
@@ -32,6 +33,9 @@ __all__ = [
 _BLUE, _VERMILION, _GREEN, _PURPLE, _GREY = "#1A7FBF", "#D55E00", "#009E73", "#B65E94", "#808080"
 _SERIES = ((_BLUE, "-"), (_VERMILION, "--"), (_GREEN, "-."), (_PURPLE, ":"))
 _GROUP_COLORS = {"right": _BLUE, "wrong": _VERMILION, "no landmark": _GREY, "all": _BLUE}
+MEASURES = {"loss": "loss", "accuracy": "accuracy", "gap": "GAP"}
+"""What a training's history may have, of training images and, as val_..., of held-out ones; and how it is called."""
+
 _MAX_POINTS = 400
 _MAX_BARS = 12
 _MAX_LABEL = 30
@@ -106,36 +110,36 @@ def inlier_chart(inliers: InlierSample) -> str:
     return _histograms(bars, edges, name="inliers", label=label, axis=axis, threshold=threshold)
 
 
-def training_chart(history: Mapping[str, Sequence[float]]) -> str:
-    """Draw the loss and the accuracy of training and held-out images over the epochs."""
-    measures = [name for name in ("loss", "accuracy") if len(history.get(name, ()))]
+def training_chart(history: Mapping[str, Sequence[float]], *, name: str = "training") -> str:
+    """Draw loss, accuracy and GAP of training and held-out images over the epochs, as far as there are values."""
+    measures = [each for each in MEASURES if len(history.get(each, ())) or len(history.get(f"val_{each}", ()))]
     _check_filled("history", measures)
-    ends = [
-        f"{name} {history[name][-1]:.3f}"
-        for name in (*measures, *(f"val_{name}" for name in measures))
-        if len(history.get(name, ()))
-    ]
-    label = f"Training, after {len(history[measures[0]])} epochs: {', '.join(ends)}"
+    parts = [key for key in (*measures, *(f"val_{each}" for each in measures)) if len(history.get(key, ()))]
+    num_epochs = len(history[parts[0]])
+    ends = ", ".join(f"{key} {history[key][-1]:.3f}" for key in parts)
+    label = f"{name.capitalize()}, after {num_epochs} epochs: {ends}"
 
     def draw(figure: Figure) -> None:
         rows = figure.subplots(len(measures), 1, sharex=True, squeeze=False)[:, 0]
+        drawn: dict[str, Any] = {}
         for axes, measure in zip(rows, measures, strict=True):
-            parts = ((measure, "training", _SERIES[0]), (f"val_{measure}", "held out", _SERIES[1]))
-            for key, name, (color, line) in parts:
+            for key, part, (color, line) in (
+                (measure, "training", _SERIES[0]),
+                (f"val_{measure}", "held out", _SERIES[1]),
+            ):
                 values = np.asarray(history.get(key, ()), np.float64)
                 if len(values):
                     marker = "o" if len(values) == 1 else ""
-                    axes.plot(np.arange(1, len(values) + 1), values, line, marker=marker, color=color, label=name)
-            axes.set(ylabel=measure, ylim=(0, 1.03) if measure == "accuracy" else (0, None))
+                    (drawn[part],) = axes.plot(np.arange(1, len(values) + 1), values, line, marker=marker, color=color)
+            axes.set(ylabel=MEASURES[measure], ylim=(0, None) if measure == "loss" else (0, 1.03))
             axes.grid()
         rows[-1].set_xlabel("epoch")
-        if len(history[measures[0]]) > 1:
+        if num_epochs > 1:
             rows[-1].set_xlim(left=1)
         rows[-1].xaxis.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=1))
-        handles, names = rows[0].get_legend_handles_labels()
-        figure.legend(handles, names, loc="outside upper left", ncols=2)
+        figure.legend(list(drawn.values()), list(drawn), loc="outside upper left", ncols=2)
 
-    return render_svg(draw, name="training", label=label, height=0.9 + 1.6 * len(measures))
+    return render_svg(draw, name=name, label=label, height=0.9 + 1.6 * len(measures))
 
 
 def download_chart(downloads: Mapping[str, int]) -> str:

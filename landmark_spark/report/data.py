@@ -101,7 +101,8 @@ class ReportData:
         precision_curves: by mode: (R,) float, the share that is right among the first 1, 2, ... R predictions.
         scores: the classifier's confidence of its best landmark for each test image.
         inliers: largest number of inliers of each test image.
-        history: by name (loss, accuracy, val_loss, val_accuracy): one value an epoch, as Keras keeps it.
+        history: of the top model by name (loss, val_loss, val_accuracy, val_gap): one value an epoch.
+        fine_tuning: the same of the fine-tuned model; empty where there is none.
         downloads: number of images by status.
         rejects: number of rows of the csv files by the reason they were refused for.
         class_sizes: (C,) int, training images of each landmark.
@@ -118,6 +119,7 @@ class ReportData:
     scores: ScoreSample = field(default_factory=ScoreSample)
     inliers: InlierSample | None = None
     history: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    fine_tuning: Mapping[str, Sequence[float]] = field(default_factory=dict)
     downloads: Mapping[str, int] = field(default_factory=dict)
     rejects: Mapping[str, int] = field(default_factory=dict)
     class_sizes: NDArray[Any] = field(default_factory=lambda: np.zeros(0, int))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ _GALLERIES = {
     "rejected": ("Rejected", "The classifier was confident, but few inliers were found."),
     "confident_wrong": ("Confident and wrong", "The mistakes that the classifier was most confident of."),
 }
+
+_MEASURED = [f"{part}{measure}" for measure in charts.MEASURES for part in ("", "val_")]
 
 
 def write_report(data: ReportData, folder: Path) -> None:
@@ -49,6 +52,7 @@ def write_report(data: ReportData, folder: Path) -> None:
             data=data,
             charts=_charts(data),
             headline=data.metrics.get(data.submission_mode),
+            measures=charts.MEASURES,
             galleries=_galleries(names, data.examples),
             max_lines=MAX_LINES,
         )
@@ -76,7 +80,12 @@ def _charts(data: ReportData) -> dict[str, Markup | None]:
         "precision": (charts.precision_chart, curves, bool(curves)),
         "scores": (charts.score_chart, data.scores, bool(data.scores.groups())),
         "inliers": (charts.inlier_chart, data.inliers, data.inliers is not None and bool(data.inliers.groups())),
-        "training": (charts.training_chart, data.history, any(map(data.history.get, ("loss", "accuracy")))),
+        "training": (charts.training_chart, data.history, any(map(data.history.get, _MEASURED))),
+        "fine_tuning": (
+            partial(charts.training_chart, name="fine-tuning"),
+            data.fine_tuning,
+            any(map(data.fine_tuning.get, _MEASURED)),
+        ),
         "downloads": (charts.download_chart, data.downloads, bool(data.downloads)),
         "class_sizes": (charts.class_size_chart, data.class_sizes, bool(len(data.class_sizes))),
     }

@@ -10,6 +10,7 @@ from landmark_spark.settings import Config
 from landmark_spark.store import Store
 
 if TYPE_CHECKING:
+    from pyspark.resource import ResourceProfile
     from pyspark.sql import SparkSession
 
 __all__ = ["Context"]
@@ -21,7 +22,9 @@ class Context:
 
     tell: says a line to the person who runs the stage. timings: (stage, rows, seconds) of each stage's last run.
     retried: those of the shards that are up to date, in which only the rows whose status is one of the words ``retry``
-    (core.statuses.matches_status) are to be made anew.
+    (core.statuses.matches_status) are to be made anew. accelerator_profile: what an accelerator stage gives as
+    ``profile=`` to mapInArrow and mapInPandas and to ``rdd.withResources``, so that each of its tasks has a GPU of its
+    own; None where Spark hands out none.
     """
 
     spark: SparkSession
@@ -32,3 +35,4 @@ class Context:
     timings: tuple[tuple[str, int, float], ...] = ()
     retry: tuple[str, ...] = ()
     retried: tuple[int, ...] = ()
+    accelerator_profile: ResourceProfile | None = None

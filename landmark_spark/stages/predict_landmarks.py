@@ -1,19 +1,20 @@
-"""Stage: bottlenecks, top_model/ -> predictions, on GPU executors."""
+"""Stage: images, bottlenecks, top_model/, fine_tuned_model/ -> predictions, on GPU executors."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from landmark_spark.commits import Commit
-from landmark_spark.core.top_model import Score, best_classes, load_top_model
-from landmark_spark.gpu import claim_device
+from landmark_spark.core.images import decode_jpegs
+from landmark_spark.core.model_files import MODEL_FILE, Score, best_classes, load_classifier
+from landmark_spark.gpu import claim_device, limit_native_threads
 from landmark_spark.schemas import PREDICTIONS
 from landmark_spark.settings import PredictSettings
 from landmark_spark.stages.context import Context
@@ -25,13 +26,20 @@ if TYPE_CHECKING:
 __all__ = ["predict_landmarks"]
 
 
-def predict_landmarks(context: Context, bottlenecks: DataFrame, top_model: Commit) -> DataFrame:
-    """Give the k best landmarks of every test image, with softmax scores."""
-    task = _Prediction(
-        context.config.predict, context.config.backbone.num_threads, context.store.url, top_model.to_json()
-    )
-    tests = bottlenecks.where("split = 'test'").select("id", "shard", "features")
-    return conform(tests.mapInPandas(task, spark_schema(PREDICTIONS)), PREDICTIONS)
+def predict_landmarks(
+    context: Context, images: DataFrame, bottlenecks: DataFrame, top_model: Commit, fine_tuned_model: Commit
+) -> DataFrame:
+    """Give the k best landmarks of every test image, with scores: by the fine-tuned model where there is one."""
+    is_fine_tuned = any(each.path.endswith(f"/{MODEL_FILE}") for each in fine_tuned_model.files)
+    model = fine_tuned_model if is_fine_tuned else top_model
+    config = context.config
+    task = _Prediction(config.predict, config.backbone.num_threads, context.store.url, model.to_json())
+    if is_fine_tuned:
+        tests = images.where("split = 'test' AND status = 'ok'").select("id", "shard", "image")
+    else:
+        tests = bottlenecks.where("split = 'test'").select("id", "shard", "features")
+    rows = tests.mapInPandas(task, spark_schema(PREDICTIONS), profile=context.accelerator_profile)
+    return conform(rows, PREDICTIONS)
 
 
 @dataclass(frozen=True)
@@ -41,23 +49,29 @@ class _Prediction:
     settings: PredictSettings
     num_threads: int
     store_url: str
-    top_model: str
+    model: str
 
     def __call__(self, batches: Iterable[pd.DataFrame]) -> Iterator[pd.DataFrame]:
+        claim_device(num_threads=self.num_threads)
         score, landmark_ids = _load(self)
         for batch in batches:
             if len(batch):
-                features = np.stack([np.frombuffer(each, "<f2") for each in batch["features"]])
-                yield _rows(batch, score(features), landmark_ids, self.settings.top_k)
+                yield _rows(batch, score(_inputs(batch)), landmark_ids, self.settings.top_k)
 
 
 @lru_cache(maxsize=1)
 def _load(task: _Prediction) -> tuple[Score, npt.NDArray[np.int64]]:
     """Load the model, once a Python worker."""
-    claim_device(num_threads=task.num_threads)
-    with Store(task.store_url).local_files(Commit.from_json(task.top_model)) as files:
-        folder = next(iter(files.values())).parent
-        return load_top_model(folder, batch_size=task.settings.batch_size)
+    limit_native_threads()
+    with Store(task.store_url).local_files(Commit.from_json(task.model)) as files:
+        return load_classifier(files[MODEL_FILE].parent, batch_size=task.settings.batch_size)
+
+
+def _inputs(batch: pd.DataFrame) -> npt.NDArray[Any]:
+    """Return what the model takes: features (B, D) float16, or images (B, H, W, 3) uint8."""
+    if "image" in batch:
+        return decode_jpegs(batch["image"].tolist())
+    return np.stack([np.frombuffer(each, "<f2") for each in batch["features"]])
 
 
 def _rows(

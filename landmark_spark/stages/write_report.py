@@ -15,6 +15,7 @@ import numpy as np
 from landmark_spark.commits import Commit, FileEntry
 from landmark_spark.core.images import decode_jpeg
 from landmark_spark.core.metrics import precision_at_ranks
+from landmark_spark.core.model_files import HISTORY_FILE
 from landmark_spark.core.records import shard_of
 from landmark_spark.core.submission import FormatError, parse_solution
 from landmark_spark.core.verification import match_pair
@@ -49,6 +50,7 @@ def write_report(  # noqa: PLR0913, PLR0917 - the report reads everything
     landmarks: DataFrame,
     rejects: DataFrame,
     top_model: Commit,
+    fine_tuned_model: Commit,
     predictions: DataFrame,
     local_features: DataFrame,
     verifications: DataFrame,
@@ -90,6 +92,7 @@ def write_report(  # noqa: PLR0913, PLR0917 - the report reads everything
             min_inliers=config.verify.min_inliers,
         ),
         history=_history(context, top_model),
+        fine_tuning=_history(context, fine_tuned_model),
         downloads=downloads,
         rejects=refused,
         class_sizes=sizes["num_train_images"].to_numpy(),
@@ -150,9 +153,10 @@ def _sample(
     return {name: array[verdicts == verdict] for name, verdict in named.items()}
 
 
-def _history(context: Context, top_model: Commit) -> dict[str, list[float]]:
-    with context.store.local_files(top_model) as files:
-        history: dict[str, list[float]] = json.loads(files["history.json"].read_text())
+def _history(context: Context, model: Commit) -> dict[str, list[float]]:
+    """Return a model's history; empty for the note that stands in place of one."""
+    with context.store.local_files(model) as files:
+        history: dict[str, list[float]] = json.loads(files[HISTORY_FILE].read_text()) if HISTORY_FILE in files else {}
     return history
 
 

@@ -6,11 +6,13 @@ import argparse
 import sys
 from collections.abc import Callable
 
-from scripts.benchmarks import download, scale
+from scripts.benchmarks import download, gpu, inference, scale, train
 from scripts.benchmarks.report_lines import BenchmarkError, LineWriter, say
 
 MIN_PAIRS = 5  # a median of fewer says little
 NUM_IMAGES = 10_000  # 1,250 a shard, as conf/cluster.yaml has them
+NUM_TRAINED = 200_000  # a sixth of the challenge's, 3.3 GB of features
+NUM_EXTRACTED = 256  # images of one run of the network: some seconds on two cores
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -29,7 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
-    names = parser.add_subparsers(required=True, metavar="{download,scale}")
+    names = parser.add_subparsers(required=True, metavar="{download,scale,inference,train,gpu}")
     fetching = names.add_parser("download", help="the download stage against img2dataset")
     fetching.add_argument("--images", type=_at_least(40), help=f"URLs of one run (default {NUM_IMAGES:,}; quick: 240)")
     fetching.add_argument("--pairs", type=_at_least(1), help=f"runs of each side (default {MIN_PAIRS}; quick: 1)")
@@ -37,15 +39,40 @@ def _parser() -> argparse.ArgumentParser:
     fetching.set_defaults(run=_run_download)
     scaling = names.add_parser("scale", help="the first two stages at the challenge's size")
     scaling.set_defaults(run=lambda options, write: scale.measure(write, quick=options.quick))
-    for each in (fetching, scaling):
+    inferring = names.add_parser("inference", help="the extraction against Spark's own ways and the bare network")
+    inferring.add_argument("--images", type=_at_least(4), help=f"of one run (default {NUM_EXTRACTED}; quick: 8)")
+    inferring.add_argument("--pairs", type=_at_least(1), help=f"runs of each side (default {MIN_PAIRS}; quick: 1)")
+    inferring.set_defaults(run=_run_inference)
+    training = names.add_parser("train", help="the feed against the top model, and an epoch with 15,000 classes")
+    training.add_argument("--rows", type=_at_least(600), help=f"of the epoch (default {NUM_TRAINED:,}; quick: 600)")
+    training.add_argument("--pairs", type=_at_least(1), help=f"runs of each side (default {MIN_PAIRS}; quick: 1)")
+    training.set_defaults(run=_run_train)
+    device = names.add_parser("gpu", help="how much of a GPU the extraction uses; needs no Spark and no Java")
+    device.set_defaults(run=lambda options, write: gpu.measure(write, quick=options.quick))
+    for each in (fetching, scaling, inferring, training, device):
         each.add_argument("--quick", action="store_true", help="small, to see that the benchmark works")
     return parser
 
 
-def _run_download(options: argparse.Namespace, write: LineWriter) -> None:
-    pairs = options.pairs or (1 if options.quick else MIN_PAIRS)
+def _run_inference(options: argparse.Namespace, write: LineWriter) -> None:
+    images = options.images or (8 if options.quick else NUM_EXTRACTED)
+    inference.measure(write, num_images=images, num_pairs=_pairs_of(options), quick=options.quick)
+
+
+def _run_train(options: argparse.Namespace, write: LineWriter) -> None:
+    rows = options.rows or (600 if options.quick else NUM_TRAINED)
+    train.measure(write, num_rows=rows, num_pairs=_pairs_of(options), quick=options.quick)
+
+
+def _pairs_of(options: argparse.Namespace) -> int:
+    pairs = int(options.pairs or (1 if options.quick else MIN_PAIRS))
     if pairs < MIN_PAIRS and not options.quick:
         say(f"{pairs} pairs: fewer than the {MIN_PAIRS} that a reported figure should have")
+    return pairs
+
+
+def _run_download(options: argparse.Namespace, write: LineWriter) -> None:
+    pairs = _pairs_of(options)
     images = options.images or (240 if options.quick else NUM_IMAGES)
     parts = [options.only] if options.only else list(download.PARTS)
     download.measure(parts, write, num_images=images, num_pairs=pairs, quick=options.quick)

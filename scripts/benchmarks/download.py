@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import platform
 import shutil
 import statistics
 import tempfile
@@ -15,6 +13,7 @@ from scripts.benchmarks.download_floor import measure_floor
 from scripts.benchmarks.download_setting import DownloadSetting
 from scripts.benchmarks.download_speed import measure_dead, measure_speed
 from scripts.benchmarks.img2dataset_side import VERSION, find_environment
+from scripts.benchmarks.machine import write_machine
 from scripts.benchmarks.picture_server import serve_pictures
 from scripts.benchmarks.report_lines import LineWriter
 from scripts.benchmarks.sample_pictures import SIZE, make_pictures
@@ -29,7 +28,7 @@ _PHOTOS = _ROOT.parent / "shared" / "data" / "landmark_mini"
 
 def measure(parts: Sequence[str], write: LineWriter, *, num_images: int, num_pairs: int, quick: bool) -> None:
     """Run the parts one after the other. Raises BenchmarkError where a side did not do the work asked for."""
-    _write_machine(write)
+    write_machine(write, "download")
     python = None
     if set(parts) != {"floor"}:
         python = find_environment(_CACHE / "img2dataset", may_make=not quick)
@@ -57,20 +56,3 @@ def measure(parts: Sequence[str], write: LineWriter, *, num_images: int, num_pai
                 PARTS[part](setting)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _write_machine(write: LineWriter) -> None:
-    """Say where the figures come from: they hold for this machine alone."""
-    models = [line for line in _lines_of("/proc/cpuinfo") if line.startswith("model name")]
-    write(
-        "download",
-        "machine",
-        cpu=models[0].split(":", 1)[1].strip() if models else platform.processor(),
-        num_cpus=len(os.sched_getaffinity(0)),
-        load_average=os.getloadavg()[0],
-        python=platform.python_version(),
-    )
-
-
-def _lines_of(path: str) -> list[str]:
-    return Path(path).read_text().splitlines() if Path(path).is_file() else []

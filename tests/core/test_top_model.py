@@ -7,51 +7,22 @@ import pytest
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-from landmark_spark.core.top_model import (
-    TopModelError,
-    TrainingData,
-    TrainingPlan,
-    best_classes,
-    load_top_model,
-    train_top_model,
-)
+from small_training import LANDMARKS, LOOP, PLAN, data, examples, train
 
-PLAN = TrainingPlan(
-    num_classes=3,
-    feature_size=8,
-    hidden_units=16,
-    dropout=0.1,
-    learning_rate=0.02,
-    label_smoothing=0.1,
-    epochs=20,
-    seed=5,
-)
-LANDMARKS = np.array([70, 8, 900], np.int64)
-
-
-def examples(count, seed):
-    """Three well separated clusters."""
-    random = np.random.default_rng(seed)
-    labels = np.arange(count, dtype=np.int32) % 3
-    centres = np.eye(3, 8) * 4
-    return (centres[labels] + random.normal(0, 0.3, (count, 8))).astype(np.float16), labels
-
-
-def dataset(count, seed):
-    import tensorflow as tf
-
-    return tf.data.Dataset.from_tensor_slices(examples(count, seed)).batch(8)
+from landmark_spark.core.model_files import ModelFileError, best_classes, load_classifier
+from landmark_spark.core.refitting import Training
+from landmark_spark.core.top_model import smoothed_cross_entropy, train_top_model
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("model")
-    train_top_model(PLAN, TrainingData(dataset(48, 0), dataset(12, 1)), landmark_ids=LANDMARKS, folder=folder)
+    train(folder)
     return folder
 
 
 def test_separated_clusters_are_told_apart_and_scores_sum_to_one(folder):
-    score, landmark_ids = load_top_model(folder, batch_size=7)
+    score, landmark_ids = load_classifier(folder, batch_size=7)
     features, labels = examples(30, 2)
     scores = score(features)
     assert scores.shape == (30, 3)
@@ -61,42 +32,62 @@ def test_separated_clusters_are_told_apart_and_scores_sum_to_one(folder):
 
 def test_history_has_a_value_an_epoch_and_the_seed_is_written(folder):
     history = json.loads((folder / "history.json").read_text())
-    assert set(history) == {"loss", "accuracy", "val_loss", "val_accuracy"}
+    assert set(history) == {"loss", "val_loss", "val_accuracy", "val_gap"}
     assert [len(values) for values in history.values()] == [20] * 4
+    assert history["val_accuracy"][-1] == history["val_gap"][-1] == 1.0
     assert json.loads((folder / "training.json").read_text())["seed"] == 5
 
 
-def test_the_smoothed_loss_is_that_of_the_paper():
-    from landmark_spark.core.top_model import _smoothed_cross_entropy
+def test_the_log_for_tensorboard_has_the_history_and_no_times(folder):
+    from tensorflow.compat.v1.train import summary_iterator
 
-    probabilities = np.array([[0.7, 0.2, 0.1]], np.float32)
+    events = list(summary_iterator(str(folder / "logs" / "events.out.tfevents.history")))
+    told = {(event.step, value.tag): value.simple_value for event in events for value in event.summary.value}
+    history = json.loads((folder / "history.json").read_text())
+    expected = {(epoch + 1, name): value for name in history for epoch, value in enumerate(history[name])}
+    assert told == pytest.approx(expected, rel=1e-6)
+    assert {event.wall_time for event in events} == {0}
+
+
+def test_the_smoothed_loss_is_that_of_the_paper():
+    probabilities = np.array([[0.7, 0.2, 0.1], [0.7, 0.2, 0.1]], np.float32)
     # Target 0.9 + 0.1 / 3 on the right class and 0.1 / 3 on the others:
     # -(0.933333 ln 0.7 + 0.033333 ln 0.2 + 0.033333 ln 0.1) = 0.332896 + 0.053648 + 0.076753
-    loss = _smoothed_cross_entropy(3, 0.1)(np.array([0]), probabilities)
-    assert float(loss) == pytest.approx(0.463297, abs=1e-5)
-
-
-def test_the_same_seed_gives_the_same_scores(folder, tmp_path):
-    train_top_model(PLAN, TrainingData(dataset(48, 0), dataset(12, 1)), landmark_ids=LANDMARKS, folder=tmp_path)
-    features, _ = examples(9, 3)
-    one, two = (load_top_model(each, batch_size=9)[0](features) for each in (folder, tmp_path))
-    np.testing.assert_allclose(one, two, atol=1e-6)
+    # -(0.033333 ln 0.7 + 0.933333 ln 0.2 + 0.033333 ln 0.1) = 0.011889 + 1.502142 + 0.076753
+    losses = smoothed_cross_entropy(3, 0.1)(np.array([0, 1]), probabilities)
+    np.testing.assert_allclose(losses, [0.463297, 1.590784], atol=1e-5)
 
 
 def test_the_same_training_gives_the_same_bytes(folder, tmp_path):
-    train_top_model(PLAN, TrainingData(dataset(48, 0), dataset(12, 1)), landmark_ids=LANDMARKS, folder=tmp_path)
-    for name in ("model.keras", "classes.json", "history.json", "training.json"):
+    train(tmp_path)
+    names = {each.relative_to(folder) for each in folder.rglob("*") if each.is_file()}
+    assert len(names) == 5
+    for name in names:
         assert (tmp_path / name).read_bytes() == (folder / name).read_bytes(), name
 
 
-def test_the_kept_model_is_the_one_trained_on_everything(tmp_path):
-    data = TrainingData(dataset(48, 0), dataset(12, 1), everything=dataset(48, 9))
-    train_top_model(PLAN, data, landmark_ids=LANDMARKS, folder=tmp_path / "a")
-    train_top_model(PLAN, TrainingData(dataset(48, 9)), landmark_ids=LANDMARKS, folder=tmp_path / "b")
-    features, _ = examples(9, 3)
-    one, two = (load_top_model(tmp_path / each, batch_size=9)[0](features) for each in "ab")
-    np.testing.assert_allclose(one, two, atol=1e-6)
-    assert "val_loss" in json.loads((tmp_path / "a" / "history.json").read_text())
+def test_the_kept_model_is_the_one_trained_on_everything_and_the_measured_one_stays_beside_it(folder, tmp_path):
+    train(tmp_path / "both", everything=data(seed=9, validation=None))
+    alone = Training(LOOP, data(seed=9, validation=None))
+    train_top_model(PLAN, alone, landmark_ids=LANDMARKS, folder=tmp_path / "alone")
+    assert (tmp_path / "both" / "model.keras").read_bytes() == (tmp_path / "alone" / "model.keras").read_bytes()
+    assert (tmp_path / "both" / "measured_model.keras").read_bytes() == (folder / "model.keras").read_bytes()
+    assert "val_loss" in json.loads((tmp_path / "both" / "history.json").read_text())
+
+
+def test_an_example_of_weight_0_changes_nothing():
+    import keras
+
+    from landmark_spark.core.top_model import _build
+    from landmark_spark.core.training_loop import build_trainee
+
+    features, labels = examples(6, 0)
+    keras.utils.set_random_seed(0)
+    trainee = build_trainee(lambda: _build(PLAN), lambda: keras.optimizers.SGD(0.1), smoothed_cross_entropy(3, 0.0))
+    before = trainee.model.get_weights()
+    assert trainee.step(features, labels, np.zeros(6, np.float32)) == 0.0
+    for mine, theirs in zip(before, trainee.model.get_weights(), strict=True):
+        np.testing.assert_array_equal(mine, theirs)
 
 
 def test_the_model_file_holds_no_code_of_ours(folder):
@@ -114,19 +105,19 @@ def test_equal_scores_are_ordered_by_class_number():
 
 
 def test_features_of_another_size_are_refused(folder):
-    score, _ = load_top_model(folder, batch_size=4)
-    with pytest.raises(ValueError, match=r"features should be \(B, 8\). Received: \(2, 5\)"):
+    score, _ = load_classifier(folder, batch_size=4)
+    with pytest.raises(ValueError, match=r"the examples should be \(B, 8\). Received: \(2, 5\)"):
         score(np.zeros((2, 5), np.float16))
 
 
 def test_an_unreadable_model_is_a_clear_error(folder, tmp_path):
-    with pytest.raises(TopModelError, match="should hold a trained top model"):
-        load_top_model(tmp_path, batch_size=4)
+    with pytest.raises(ModelFileError, match="should (hold|be) a trained model"):
+        load_classifier(tmp_path, batch_size=4)
     (tmp_path / "classes.json").write_text((folder / "classes.json").read_text())
     (tmp_path / "model.keras").write_bytes((folder / "model.keras").read_bytes()[:100])
-    with pytest.raises(TopModelError, match="should hold a trained top model"):
-        load_top_model(tmp_path, batch_size=4)
+    with pytest.raises(ModelFileError, match="should (hold|be) a trained model"):
+        load_classifier(tmp_path, batch_size=4)
     (tmp_path / "model.keras").write_bytes((folder / "model.keras").read_bytes())
     (tmp_path / "classes.json").write_text('{"landmark_ids": [1]}')
-    with pytest.raises(TopModelError, match="the model should give 1 scores"):
-        load_top_model(tmp_path, batch_size=4)
+    with pytest.raises(ModelFileError, match="the model should give 1 scores"):
+        load_classifier(tmp_path, batch_size=4)

@@ -162,6 +162,12 @@ def test_training_draws_what_there_is_and_says_where_it_ended():
     assert "held out" in texts(training_chart({"loss": [2.0], "val_loss": [float("nan")]}))
 
 
+def test_a_measure_of_held_out_images_alone_is_drawn_too():
+    svg = training_chart({"loss": [2.0], "val_accuracy": [0.5], "val_gap": [0.25]}, name="fine-tuning")
+    assert label(svg) == "Fine-tuning, after 1 epochs: loss 2.000, val_accuracy 0.500, val_gap 0.250"
+    assert {"loss", "accuracy", "GAP", "training", "held out"} <= set(texts(svg))
+
+
 def test_downloads_put_rare_statuses_into_one_bar():
     svg = download_chart({"ok": 1000} | {f"http_{400 + place}": 20 - place for place in range(14)})
     shown = texts(svg)

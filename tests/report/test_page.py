@@ -257,6 +257,13 @@ def test_a_training_without_held_out_images_is_shown(tmp_path):
     assert "loss | 1.0000 | none | accuracy | 0.2500 | none" in rows(page)
 
 
+def test_the_history_of_fine_tuning_is_shown_where_there_is_one(tmp_path):
+    assert "fine-tuned" not in written(tmp_path, full()).sections["training"]
+    page = written(tmp_path, full(fine_tuning={"loss": [1.0], "val_gap": [0.125]}))
+    assert "The fine-tuned model after each epoch." in page.sections["training"]
+    assert "loss | 1.0000 | none | GAP | none | 0.1250" in rows(page)
+
+
 def test_galleries_stand_in_order_and_an_unnamed_landmark_has_its_number(tmp_path):
     page = written(tmp_path, full(examples=[example(kind=kind, landmark_name="") for kind in reversed(KINDS)]))
     headings = ["Accepted", "Borderline", "Rejected", "Confident and wrong"]

@@ -1,0 +1,63 @@
+"""Random changes of training images that keep what they show, by Keras' own layers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["Augment", "AugmentationPlan", "load_augmentation"]
+
+Images = npt.NDArray[np.uint8]
+Augment = Callable[[Images, int], Images]
+
+
+@dataclass(frozen=True)
+class AugmentationPlan:
+    """How far images are changed at most, each by a random amount of its own: the names of ImageDataGenerator.
+
+    shear_range: to either side, tangent of the angle, as of Keras 3 (ImageDataGenerator takes degrees: 0.2 there is all
+    but none). zoom_range: in and out, as a share, width and height apart. rotation_range: to either side, degrees.
+    width_shift_range, height_shift_range: to either side, as a share. horizontal_flip: half of the images, at random.
+    """
+
+    shear_range: float = 0.0
+    zoom_range: float = 0.0
+    rotation_range: float = 0.0
+    width_shift_range: float = 0.0
+    height_shift_range: float = 0.0
+    horizontal_flip: bool = False
+
+
+def load_augmentation(plan: AugmentationPlan) -> Augment:
+    """Return a function of images (B, H, W, 3) uint8 and a seed from 0 to 2**32 - 1: changed images, same shape.
+
+    The same images and seed give the same result. What moves in from outside is the nearest pixel of the border.
+    """
+    import keras
+
+    make = keras.layers
+    nearest = {"fill_mode": "nearest"}
+    layers = []
+    if plan.rotation_range:
+        layers.append(make.RandomRotation(plan.rotation_range / 360, **nearest))
+    if plan.width_shift_range or plan.height_shift_range:
+        layers.append(make.RandomTranslation(plan.height_shift_range, plan.width_shift_range, **nearest))
+    if plan.shear_range:
+        layers.append(make.RandomShear(x_factor=plan.shear_range, **nearest))
+    if plan.zoom_range:
+        layers.append(make.RandomZoom(plan.zoom_range, plan.zoom_range, **nearest))
+    if plan.horizontal_flip:
+        layers.append(make.RandomFlip("horizontal"))
+
+    def augment(images: Images, seed: int) -> Images:
+        changed = keras.ops.cast(images, "float32")
+        for number, layer in enumerate(layers):
+            layer.generator.state.assign(np.array([seed, number << 16], np.uint32))
+            changed = layer(changed, training=True)
+        pixels: Images = np.clip(np.rint(keras.ops.convert_to_numpy(changed)), 0, 255).astype(np.uint8)
+        return pixels
+
+    return augment
