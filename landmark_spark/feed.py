@@ -1,11 +1,11 @@
-"""Parquet -> batches, and tf.data, through petastorm; the only file that imports it."""
+"""Parquet -> batches for training, through petastorm."""
 
 from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal
 
 import fsspec
 import numpy as np
@@ -17,10 +17,7 @@ from landmark_spark.core.training_rows import Part, RowChoice
 from landmark_spark.feed_rows import LABEL, FeedError, check_columns, chosen_labels, feature_groups, picture_groups
 from landmark_spark.feed_worker import Reading, name_of, read_footers
 
-if TYPE_CHECKING:
-    import tensorflow as tf
-
-__all__ = ["Batch", "FeedError", "Part", "count_labels", "iterate_batches", "load_feed", "read_row_groups"]
+__all__ = ["Batch", "FeedError", "Part", "count_labels", "iterate_batches", "read_row_groups"]
 
 Column = Literal["features", "image"]
 
@@ -81,22 +78,6 @@ def count_labels(
             raise FeedError(f"{LABEL} should be below {num_classes}. Received: {labels.max()}")
         counts += np.bincount(labels, minlength=num_classes)
     return counts
-
-
-def load_feed(make_batches: Callable[[int], Iterator[Batch]], feature_size: int) -> tf.data.Dataset:
-    """Wrap batches as a tf.data.Dataset; each pass over it calls ``make_batches(epoch)``, epochs counted from 0.
-
-    Elements: features (B, D) float16 and labels (B,) int32.
-    """
-    import tensorflow as tf
-
-    epochs = iter(range(1_000_000))
-    signature = (
-        tf.TensorSpec((None, feature_size), tf.float16),
-        tf.TensorSpec((None,), tf.int32),
-    )
-    dataset = tf.data.Dataset.from_generator(lambda: make_batches(next(epochs)), output_signature=signature)
-    return dataset.prefetch(2)
 
 
 def read_row_groups(

@@ -35,7 +35,7 @@ class BackboneSettings:
     precision: Literal["auto", "float32", "bfloat16", "float16"] = setting(
         "auto",
         "of the network's arithmetic; auto: bfloat16 where the processor or GPU has units for it, else float32; "
-        "features are float16",
+        "name one where nodes differ; features are float16",
     )
     batch_size: int = setting(32, "images a call of the network; halved by itself where memory runs out", minimum=1)
     num_threads: int = setting(1, "CPU threads of one task; Spark runs one task a core", minimum=1)
@@ -68,7 +68,7 @@ class TrainSettings:
     )
     early_stopping_patience: int = setting(
         0,
-        "epochs without a better held-out loss after which training ends, with the best weights; 0 = never",
+        "epochs without a better held-out loss after which train_top_model ends, with the best weights; 0 = never",
         minimum=0,
     )
     refit: bool = setting(True, "after measuring on the held-out part, train anew on all images: that model is kept")
@@ -106,7 +106,9 @@ class FineTuneSettings:
     width_shift_range: float = setting(0.0, "largest shift to either side, as a share", minimum=0.0, below=1.0)
     height_shift_range: float = setting(0.0, "largest shift up and down, as a share", minimum=0.0, below=1.0)
     horizontal_flip: bool = setting(True, "mirror half of the images")
-    seed: int = setting(0, "of order, augmentation and dropout", minimum=0, maximum=2**32 - 1001)
+    seed: int = setting(
+        0, "of order and augmentation; dropout goes on from the top model's", minimum=0, maximum=2**32 - 1001
+    )
     checkpoint_steps: int = setting(
         200, "steps between checkpoints, from which a killed training goes on; 0 = none", minimum=0
     )

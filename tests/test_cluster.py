@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 from standalone import ROOT, spark_submit, standalone_cluster
 
-from landmark_spark.cli import main
 from landmark_spark.schemas import PREDICTIONS, VERIFICATIONS
 from landmark_spark.store import Store
 
@@ -149,42 +148,3 @@ def test_on_executors_with_several_gpus_no_worker_computes_on_another_tasks_gpu(
 def test_executors_that_no_worker_can_start_are_refused_instead_of_waited_for(short_tasks):
     assert "spark.executor.resource.gpu.amount = 3 should be at most" in short_tasks["refused"]
     assert "workers with 2, 2" in short_tasks["refused"]
-
-
-def test_one_job_file_runs_one_stage(tiny_arguments, tmp_path):
-    printed = spark_submit("local[2]", "index_images.py", tiny_arguments("run", tmp_path / "store")[1:])
-    assert "index_images  1       52" in printed  # 24 training, 24 test and 4 non-landmark photos
-    assert "download_images" not in printed
-
-
-@pytest.fixture
-def photo_arguments(photos, tmp_path):
-    """A run on some of the real photos: the first 6 landmarks and the first 40 test photos."""
-    with (photos / "train.csv").open() as file:
-        train = list(csv.DictReader(file))
-    landmarks = sorted({row["landmark_id"] for row in train}, key=int)[:6]
-    write_csv(tmp_path / "train.csv", [row for row in train if row["landmark_id"] in landmarks])
-    with (photos / "test.csv").open() as file:
-        write_csv(tmp_path / "test.csv", list(csv.DictReader(file))[:40])
-
-    def arguments(store):
-        settings = [f"store={store}", f"serve_folder={photos}", "spark.master=local[2]", "index.num_shards=4"]
-        settings += [f"inputs.{name}_csv={tmp_path / name}.csv" for name in ("train", "test")]
-        return [word for each in settings for word in ("--set", each)]
-
-    return arguments
-
-
-def write_csv(path, rows):
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
-
-
-@pytest.mark.photos
-def test_a_cluster_gives_the_answers_of_a_local_run_on_real_photos(cluster, photo_arguments, tmp_path, spark):
-    local, remote = tmp_path / "local", tmp_path / "remote"
-    assert main(["run", *photo_arguments(local)]) == 0
-    spark_submit(cluster, "pipeline.py", photo_arguments(remote))
-    assert_same_answers(local, remote)

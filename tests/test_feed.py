@@ -7,7 +7,7 @@ from petastorm.workers_pool.thread_pool import ThreadPool
 
 from landmark_spark import feed
 from landmark_spark.core.training_rows import RowChoice
-from landmark_spark.feed import FeedError, count_labels, iterate_batches, load_feed, read_row_groups
+from landmark_spark.feed import FeedError, count_labels, iterate_batches, read_row_groups
 from landmark_spark.feed_rows import feature_groups
 from landmark_spark.feed_worker import RowGroupWorker
 from landmark_spark.schemas import BOTTLENECKS, IMAGES
@@ -307,11 +307,3 @@ def test_a_row_group_that_comes_twice_is_an_error(tables, monkeypatch):
     monkeypatch.setattr(RowGroupWorker, "process", lambda worker, piece_index, **rest: whole(worker, 0))
     with pytest.raises(FeedError, match="each row group should come once"):
         list(iterate_batches(tables[2000], "train", batch_size=8, validation_fraction=0.0, seed=1))
-
-
-def test_the_dataset_starts_a_new_epoch_on_each_pass(tmp_path):
-    def batches(epoch):
-        yield np.full((2, SIZE), epoch, np.float16), np.array([0, 1], np.int32)
-
-    dataset = load_feed(batches, SIZE)
-    assert [float(features[0, 0]) for _ in range(3) for features, _ in dataset] == [0.0, 1.0, 2.0]

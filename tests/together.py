@@ -31,7 +31,7 @@ from landmark_spark.store import Store
 
 __all__ = ["MARK", "NUM_EPOCHS", "run_script"]
 
-NUM_CLASSES, SIZE, NUM_EPOCHS = 3, 8, 30
+NUM_CLASSES, SIZE, NUM_EPOCHS = 3, 8, 60
 MARK = 123.0  # put into the history of the checkpoint: only a training that goes on from there has it
 SETTINGS = TrainSettings(
     hidden_units=16,
@@ -136,7 +136,7 @@ class Killer(threading.Thread):
 
     def run(self):
         while self.checkpoint is None or not self.checkpoint.epoch:
-            time.sleep(0.05)
+            time.sleep(0.01)
             for path in Path(self.store.path("")).glob("_checkpoints/*/*/measured.npz"):
                 self.path, self.checkpoint = path, Checkpoint.from_bytes(path.read_bytes())
         os.kill(ranks_running()[-1], signal.SIGKILL)  # the latest: one of this training

@@ -1,4 +1,8 @@
-"""The networks of keras.applications by name: how each one's pixels are prepared and how small they may be."""
+"""The networks of keras.applications by name: how each one's pixels are prepared and how small they may be.
+
+EfficientNetB0 to B7 are not among them: Keras gives those one more layer where it loads its own ImageNet weights, and
+the same weights from a file would give other features without a word. EfficientNetV2 has no such layer.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +39,6 @@ _PUBLISHED = {
     "none": (
         "MobileNetV3Small",
         "MobileNetV3Large",
-        *(f"EfficientNetB{size}" for size in range(8)),
         *(f"EfficientNetV2{size}" for size in ("B0", "B1", "B2", "B3", "S", "M", "L")),
         *(f"ConvNeXt{size}" for size in ("Tiny", "Small", "Base", "Large", "XLarge")),
     ),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 __all__ = ["is_out_of_memory"]
 
-_NAMES = ("ResourceExhaustedError", "OutOfMemoryError")  # TensorFlow's; PyTorch's
+_NAMES = {"ResourceExhaustedError", "OutOfMemoryError"}  # TensorFlow's; PyTorch's
 _WORDS = ("RESOURCE_EXHAUSTED", "out of memory", "CUDNN_STATUS_ALLOC_FAILED")  # JAX's XlaRuntimeError says it in words
 
 
@@ -13,6 +13,8 @@ def is_out_of_memory(error: BaseException) -> bool:
 
     Told by names and words, so that no framework is loaded for the sake of its exceptions.
     """
-    if isinstance(error, MemoryError) or any(kind.__name__ in _NAMES for kind in type(error).__mro__):
+    kinds = {kind.__name__ for kind in type(error).__mro__}
+    if isinstance(error, MemoryError) or kinds & _NAMES:
         return True
-    return isinstance(error, RuntimeError) and any(word in str(error) for word in _WORDS)
+    is_of_a_framework = isinstance(error, RuntimeError) or "OpError" in kinds  # TensorFlow's own root
+    return is_of_a_framework and any(word in str(error) for word in _WORDS)

@@ -146,6 +146,8 @@ def _run_epoch(
             keep.save(now)
     if not now.num_examples:
         raise ValueError("an epoch should have at least one example. Received: none")
+    if not np.isfinite(now.total_loss):
+        raise ValueError(f"the loss should be finite: lower the learning rate. Received: {now.total_loss}")
     measured = {"loss": now.total_loss / now.num_examples}
     if data.validation is not None:
         measured |= _measure(trainee, data.validation(), plan.label_smoothing)

@@ -35,6 +35,7 @@ __all__ = [
     "extract_bottlenecks",
     "extract_rows",
     "find_weights",
+    "num_decode_threads",
     "regroup",
     "ship_weights",
     "weights_digest",
@@ -137,10 +138,13 @@ def _load(task: BackboneTask) -> tuple[ModelRunner, int]:
         )
         model = compile_model(with_float16_outputs(build_network(plan)))
     runner = ModelRunner(model, batch_size=settings.batch_size, tell=_LOG.warning)
-    return runner, settings.num_decode_threads or _num_decode_threads()
+    return runner, num_decode_threads(settings)
 
 
-def _num_decode_threads() -> int:
+def num_decode_threads(settings: BackboneSettings) -> int:
+    """Return how many threads of a task decode; call it once the framework is loaded."""
+    if settings.num_decode_threads:
+        return settings.num_decode_threads
     if gpu_capability() is None:
         return 1  # Spark runs a task on each core
     return min(_MAX_DECODE_THREADS, len(os.sched_getaffinity(0)))

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
+import pyarrow as pa
 
 from landmark_spark.commits import Commit
-from landmark_spark.core.images import decode_jpegs
+from landmark_spark.core.jpeg_batches import JpegDecoder
 from landmark_spark.core.model_files import MODEL_FILE, Score, best_classes, load_classifier
+from landmark_spark.core.prefetching import run_ahead
 from landmark_spark.gpu import claim_device, limit_native_threads
 from landmark_spark.schemas import PREDICTIONS
-from landmark_spark.settings import PredictSettings
+from landmark_spark.settings import BackboneSettings, PredictSettings
 from landmark_spark.stages.context import Context
-from landmark_spark.store import Store, conform, spark_schema
+from landmark_spark.stages.extract_bottlenecks import num_decode_threads, regroup
+from landmark_spark.store import Store, arrow_schema, conform, spark_schema
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -33,12 +35,12 @@ def predict_landmarks(
     is_fine_tuned = any(each.path.endswith(f"/{MODEL_FILE}") for each in fine_tuned_model.files)
     model = fine_tuned_model if is_fine_tuned else top_model
     config = context.config
-    task = _Prediction(config.predict, config.backbone.num_threads, context.store.url, model.to_json())
+    task = _Prediction(config.predict, config.backbone, config.download.image_size, context.store.url, model.to_json())
     if is_fine_tuned:
         tests = images.where("split = 'test' AND status = 'ok'").select("id", "shard", "image")
     else:
         tests = bottlenecks.where("split = 'test'").select("id", "shard", "features")
-    rows = tests.mapInPandas(task, spark_schema(PREDICTIONS), profile=context.accelerator_profile)
+    rows = tests.mapInArrow(task, spark_schema(PREDICTIONS), profile=context.accelerator_profile)
     return conform(rows, PREDICTIONS)
 
 
@@ -47,16 +49,26 @@ class _Prediction:
     """Scores the test images of one partition inside a Spark task."""
 
     settings: PredictSettings
-    num_threads: int
+    backbone: BackboneSettings
+    image_size: int
     store_url: str
     model: str
 
-    def __call__(self, batches: Iterable[pd.DataFrame]) -> Iterator[pd.DataFrame]:
-        claim_device(num_threads=self.num_threads)
+    def __call__(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        claim_device(num_threads=self.backbone.num_threads)
         score, landmark_ids = _load(self)
-        for batch in batches:
-            if len(batch):
-                yield _rows(batch, score(_inputs(batch)), landmark_ids, self.settings.top_k)
+        with JpegDecoder(self.image_size, num_threads=num_decode_threads(self.backbone)) as decoder:
+            rows = regroup(batches, self.settings.batch_size)
+            for batch, examples in run_ahead(rows, partial(_start, decoder), ahead=1):
+                yield _rows(batch, score(examples), landmark_ids, self.settings.top_k)
+
+
+def _start(decoder: JpegDecoder, batch: pa.RecordBatch) -> Callable[[], npt.NDArray[Any]]:
+    """Begin to make what the model takes: images (B, H, W, 3) uint8, or features (B, D) float16, which are there."""
+    if "image" in batch.schema.names:
+        return decoder.start(batch["image"].to_pylist(), batch["id"].to_pylist())
+    features = np.stack([np.frombuffer(each, "<f2") for each in batch["features"].to_pylist()])
+    return lambda: features
 
 
 @lru_cache(maxsize=1)
@@ -67,25 +79,19 @@ def _load(task: _Prediction) -> tuple[Score, npt.NDArray[np.int64]]:
         return load_classifier(files[MODEL_FILE].parent, batch_size=task.settings.batch_size)
 
 
-def _inputs(batch: pd.DataFrame) -> npt.NDArray[Any]:
-    """Return what the model takes: features (B, D) float16, or images (B, H, W, 3) uint8."""
-    if "image" in batch:
-        return decode_jpegs(batch["image"].tolist())
-    return np.stack([np.frombuffer(each, "<f2") for each in batch["features"]])
-
-
 def _rows(
-    batch: pd.DataFrame, scores: npt.NDArray[np.float32], landmark_ids: npt.NDArray[np.int64], top_k: int
-) -> pd.DataFrame:
+    batch: pa.RecordBatch, scores: npt.NDArray[np.float32], landmark_ids: npt.NDArray[np.int64], top_k: int
+) -> pa.RecordBatch:
     classes = best_classes(scores, top_k)  # (B, k)
     num_kept = classes.shape[1]
-    return pd.DataFrame(
-        {
-            "id": np.repeat(batch["id"].to_numpy(), num_kept),
-            "rank": np.tile(np.arange(num_kept, dtype=np.int32), len(batch)),
-            "landmark_id": landmark_ids[classes].ravel(),
-            "class_index": classes.ravel(),
-            "score": np.take_along_axis(scores, classes, axis=1).ravel(),
-            "shard": np.repeat(batch["shard"].to_numpy(), num_kept),
-        }
-    )
+    places = pa.array(np.repeat(np.arange(len(classes)), num_kept))
+    columns = {
+        "id": batch["id"].take(places),
+        "rank": np.tile(np.arange(num_kept, dtype=np.int32), len(classes)),
+        "landmark_id": landmark_ids[classes].ravel(),
+        "class_index": classes.ravel(),
+        "score": np.take_along_axis(scores, classes, axis=1).ravel(),
+        "shard": batch["shard"].take(places),
+    }
+    schema = arrow_schema(PREDICTIONS)
+    return pa.RecordBatch.from_arrays([pa.array(columns[each.name]) for each in schema], schema=schema)

@@ -10,6 +10,7 @@ import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import landmark_spark
 from landmark_spark.barrier import run_together
 from landmark_spark.child_process import die_with_parent
 from landmark_spark.commits import FileEntry, digest_of
@@ -30,11 +32,15 @@ from landmark_spark.schemas import Artifact
 from landmark_spark.stages.context import Context
 from landmark_spark.store import CHECKPOINTS, Store
 
-__all__ = ["Files", "Place", "TrainingTask", "checkpoint_folder", "run_training"]
+__all__ = ["Files", "Place", "TrainingKilledError", "TrainingTask", "checkpoint_folder", "run_training"]
 
 Files = tuple[FileEntry, ...]
 
 _PHASES: tuple[Phase, ...] = ("measured", "kept")
+
+
+class TrainingKilledError(RuntimeError):
+    """The process that trains was killed."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +88,13 @@ def _run_apart(path: str, task: TrainingTask) -> Files:
     """Train in a process of its own: a Python worker used before keeps the threads and the device of its first job."""
     os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "mimalloc")  # the feed reads twice as fast as with jemalloc
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(_train_alone, path, task, task_gpus()).result()
+        try:
+            return pool.submit(_train_alone, path, task, task_gpus()).result()
+        except BrokenProcessPool:
+            raise TrainingKilledError(
+                "the training process should end by itself. Received: it was killed, as for want of memory; "
+                "the same command goes on from its last checkpoint"
+            ) from None
 
 
 def _train_alone(path: str, task: TrainingTask, gpus: Sequence[str] | None) -> Files:
@@ -136,10 +148,11 @@ def checkpoint_folder(stage: str, store: Store, inputs: Sequence[Output], decide
     """Return where the checkpoints of a training are, by all that decides what it gives.
 
     inputs: what it reads, as it is committed now. decides: settings and whatever else. A rerun on another node finds
-    the checkpoints there; one with another setting, other inputs or another Keras does not.
+    the checkpoints there; one with another setting, other inputs, another release or another backend does not.
     """
     digests = {
         each.name: digest_of({shard: commit.digest for shard, commit in store.commits(each).items()}) for each in inputs
     }
-    text = json.dumps([decides, digests, version("keras")], sort_keys=True, default=str)
+    made_by = [landmark_spark.__version__, version("keras"), os.environ.get("KERAS_BACKEND", "tensorflow")]
+    text = json.dumps([decides, digests, made_by], sort_keys=True, default=str)
     return f"{CHECKPOINTS}/{stage}/{hashlib.sha256(text.encode()).hexdigest()[:16]}"

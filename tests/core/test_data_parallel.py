@@ -5,6 +5,7 @@ import pickle
 import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -35,11 +36,16 @@ def pair():
         )
         for number in range(2)
     ]
+    limit = threading.Timer(
+        300, lambda: [each.kill() for each in processes]
+    )  # a rank that waits for ever ends the test
+    limit.start()
     try:
         seen = [pickle.load(each.stdout) for each in processes]
         last = pickle.load(processes[0].stdout)
         codes = [each.wait(60) for each in processes]
     finally:
+        limit.cancel()
         for each in processes:
             each.kill()
             each.wait()

@@ -95,6 +95,13 @@ def test_out_of_memory_is_told_by_the_names_and_words_of_each_framework():
     assert not any(map(is_out_of_memory, (RuntimeError("a wrong shape"), ValueError("out of memory"))))
 
 
+def test_what_tensorflow_says_in_words_is_told_too():
+    import tensorflow as tf
+
+    assert is_out_of_memory(tf.errors.InternalError(None, None, "cudnn: CUDNN_STATUS_ALLOC_FAILED"))
+    assert not is_out_of_memory(tf.errors.InternalError(None, None, "cudnn: CUDNN_STATUS_BAD_PARAM"))
+
+
 def test_a_compiled_model_gives_float16_held_within_its_range():
     import keras
 

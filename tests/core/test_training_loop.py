@@ -42,6 +42,13 @@ def test_the_loss_of_an_epoch_is_the_mean_over_its_examples():
     assert history == {"loss": [(3 * 1.0 + 1 * 4.0) / 4, 2.0]}
 
 
+@pytest.mark.parametrize("validation", [None, held_out(0, 1)])
+def test_a_training_whose_loss_is_no_number_fails_and_says_why(validation):
+    counter = Counter(losses=[1.0, float("nan")])
+    with pytest.raises(ValueError, match="the loss should be finite: lower the learning rate. Received: nan"):
+        run_loop(counter.trainee(), TrainingData(batches(3, 1), validation), LoopPlan(epochs=2))
+
+
 def test_loss_accuracy_and_gap_of_the_held_out_part_are_those_worked_out_by_hand():
     scores = np.array([[0.9, 0.1], [0.3, 0.7], [0.4, 0.6], [0.8, 0.2]], np.float32)
     counter = Counter(lambda steps: scores)

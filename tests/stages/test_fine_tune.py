@@ -1,23 +1,24 @@
 """The stages that train, and prediction with what they leave, on a handful of pictures; Spark's part is played."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pytest
 from store_rows import STAMP
 
-from landmark_spark.commits import WHOLE
+from landmark_spark.commits import WHOLE, FileEntry
 from landmark_spark.config import load_config
 from landmark_spark.core.images import encode_jpeg
 from landmark_spark.partition_writer import PartitionWriter
 from landmark_spark.schemas import BOTTLENECKS, FINE_TUNED_MODEL, IMAGES, LANDMARKS, TOP_MODEL
+from landmark_spark.stages import predict_landmarks as stage
 from landmark_spark.stages.context import Context
 from landmark_spark.stages.fine_tune import fine_tune
-from landmark_spark.stages.predict_landmarks import _Prediction
+from landmark_spark.stages.predict_landmarks import predict_landmarks
 from landmark_spark.stages.train_top_model import train_top_model
 from landmark_spark.store import Store, arrow_schema
 
@@ -120,15 +121,54 @@ def test_the_checkpoints_of_both_trainings_are_in_the_store_until_the_model_is_c
     assert sorted(path.name for path in (folder / "fine_tune").rglob("*.npz")) == ["kept.npz", "measured.npz"]
 
 
-def test_prediction_with_the_fine_tuned_model_takes_pictures(made):
+class PlayedFrame:
+    """A table of which a stage takes what it wants; ``task`` is what the stage would have run on it."""
+
+    task = None
+
+    def where(self, condition):
+        return self
+
+    def select(self, *columns):
+        return self
+
+    def mapInArrow(self, task, schema, profile=None):
+        self.task = task
+        return self
+
+
+def predict(made, monkeypatch, fine_tuned):
+    """Return the rows that the stage makes of the pictures, or None where it reads bottlenecks."""
+    monkeypatch.setattr(stage, "conform", lambda frame, table: frame)
+    images, bottlenecks = PlayedFrame(), PlayedFrame()
+    predict_landmarks(made.context, images, bottlenecks, made.top, fine_tuned)
+    if images.task is None:
+        assert bottlenecks.task.model == made.top.to_json()
+        return None
+    assert bottlenecks.task is None
     tests = [row for row in rows() if row["split"] == "test"]
-    batch = pd.DataFrame({"id": [row["id"] for row in tests], "shard": 0, "image": [row["image"] for row in tests]})
-    predict = _Prediction(made.context.config.predict, 1, made.store.url, made.fine.to_json())
-    (found,) = predict(iter([batch]))
+    batch = pa.RecordBatch.from_pydict(
+        {
+            "id": [row["id"] for row in tests],
+            "shard": pa.array([0] * len(tests), pa.int32()),
+            "image": [row["image"] for row in tests],
+        }
+    )
+    (found,) = images.task(iter([batch]))
+    return found.to_pandas()
+
+
+def test_where_there_is_a_fine_tuned_model_it_predicts_from_pictures(made, monkeypatch):
+    found = predict(made, monkeypatch, made.fine)
     assert found["id"].tolist() == ["i09", "i09", "i10", "i10"]
     assert found["rank"].tolist() == [0, 1, 0, 1]
     np.testing.assert_allclose(found.groupby("id")["score"].sum(), 1, atol=1e-5)
     assert set(found["landmark_id"]) == {70, 8}
+
+
+def test_where_there_is_none_the_top_model_predicts_from_bottlenecks(made, monkeypatch):
+    note = replace(made.fine, files=(FileEntry("fine_tuned_model/x/fine_tuning.json", 1, ""),))
+    assert predict(made, monkeypatch, note) is None
 
 
 def test_without_epochs_there_is_a_note_and_no_model(made):
