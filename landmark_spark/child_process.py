@@ -44,8 +44,9 @@ Result = TypeVar("Result")
 Cause = Literal["crash", "timeout"]
 Submit = Callable[[int, Job], None]
 _READY = (-1, None)  # a child's first message
-_MAX_THREADS = 2048  # of a child, that begin jobs
+_MAX_THREADS = 2048  # of a child, in the middle of jobs at once
 _NUMBER, _TIME = struct.Struct("=q"), struct.Struct("=d")
+_SLOT_SIZE = _NUMBER.size + _TIME.size
 _LOOK_SECONDS = 1.0  # between looks for jobs whose patience is at its end
 _SET_PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of Linux' prctl(2)
 
@@ -61,40 +62,35 @@ class Done(Generic[Result]):
 class Notes:
     """What each thread of a child has begun: a job's number and when, in a file that parent and child map.
 
-    Only the child writes. A slot has the number plus one, 0 for none, then the time, which is written first: a reader
+    Only the child writes. A thread has a slot from the beginning of a job to its end: threads come and go. A slot has the number plus one, 0 for none, then the time, which is written first: a reader
     that comes between sees the job before with too late a time.
     """
 
     def __init__(self, file_number: int) -> None:
-        self._memory = mmap.mmap(file_number, _MAX_THREADS * (_NUMBER.size + _TIME.size))
+        self._memory = mmap.mmap(file_number, _MAX_THREADS * _SLOT_SIZE)
         self._thread = threading.local()
-        self._lock = threading.Lock()
-        self._num_slots = 0
+        self._free = list(range(0, _MAX_THREADS * _SLOT_SIZE, _SLOT_SIZE))  # its pop and append are atomic
 
     def begin(self, number: int) -> None:
         """Note that the calling thread has begun a job."""
-        slot = self._slot()
+        slot: int | None = getattr(self._thread, "slot", None)
+        if slot is None:
+            slot = self._thread.slot = self._free.pop()
         _TIME.pack_into(self._memory, slot + _NUMBER.size, time.monotonic())
         _NUMBER.pack_into(self._memory, slot, number + 1)
 
     def end(self) -> None:
-        """Note that the calling thread is done with its job."""
-        _NUMBER.pack_into(self._memory, self._slot(), 0)
+        """Note that the calling thread is done with its job, where it had begun one."""
+        slot: int | None = getattr(self._thread, "slot", None)
+        if slot is not None:
+            _NUMBER.pack_into(self._memory, slot, 0)
+            self._thread.slot = None
+            self._free.append(slot)
 
     def begun(self) -> dict[int, float]:
         """Return the jobs that were begun and not ended, each with the time (time.monotonic) at which it was."""
-        size = _NUMBER.size + _TIME.size
-        entries = struct.iter_unpack("=qd", self._memory[: size * _MAX_THREADS])
+        entries = struct.iter_unpack("=qd", self._memory[: _SLOT_SIZE * _MAX_THREADS])
         return {number - 1: started for number, started in entries if number}
-
-    def _slot(self) -> int:
-        slot: int | None = getattr(self._thread, "slot", None)
-        if slot is None:
-            with self._lock:
-                slot = self._num_slots % _MAX_THREADS * (_NUMBER.size + _TIME.size)
-                self._num_slots += 1
-            self._thread.slot = slot
-        return slot
 
 
 class Report:
@@ -138,7 +134,7 @@ class Child:
         self._poll = select.poll()
         self._poll.register(self._connection.fileno(), select.POLLIN)
         with theirs, tempfile.TemporaryFile() as shared:
-            shared.truncate(_MAX_THREADS * (_NUMBER.size + _TIME.size))
+            shared.truncate(_MAX_THREADS * _SLOT_SIZE)
             numbers = (theirs.fileno(), shared.fileno())
             self._process = subprocess.Popen(
                 [sys.executable, "-c", f"from landmark_spark.child_process import serve; serve{numbers}"],
