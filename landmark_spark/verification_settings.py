@@ -1,0 +1,36 @@
+"""Settings of the stages that find local features and verify predictions by them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from landmark_spark.setting_fields import setting
+
+__all__ = ["LocalFeatureSettings", "VerifySettings"]
+
+
+@dataclass(frozen=True)
+class LocalFeatureSettings:
+    """Stage extract_local_features."""
+
+    SPEED: ClassVar[frozenset[str]] = frozenset()
+
+    kind: Literal["sift"] = setting("sift", "sift: OpenCV's SIFT with RootSIFT normalisation; needs no weights")
+    max_keypoints: int = setting(1000, "strongest keypoints kept of an image", minimum=4)
+
+
+@dataclass(frozen=True)
+class VerifySettings:
+    """Stage verify_landmarks."""
+
+    SPEED: ClassVar[frozenset[str]] = frozenset()
+
+    max_comparisons: int = setting(20, "references compared with one test image at most", minimum=1)
+    min_inliers: int = setting(35, "more inliers than this say: yes, this landmark", minimum=3)
+    max_distance: float = setting(0.8, "largest L2 distance of matched unit descriptors", above=0.0, maximum=2.0)
+    residual_threshold: float = setting(
+        0.025, "largest RANSAC residual, as a share of the longest side: 20 pixels at 800", above=0.0, below=1.0
+    )
+    max_trials: int = setting(1000, "RANSAC iterations", minimum=1)
+    seed: int = setting(0, "of RANSAC", minimum=0, maximum=2**31 - 1)
