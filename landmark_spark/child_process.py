@@ -62,8 +62,9 @@ class Done(Generic[Result]):
 class Notes:
     """What each thread of a child has begun: a job's number and when, in a file that parent and child map.
 
-    Only the child writes. A thread has a slot from the beginning of a job to its end: threads come and go. A slot has the number plus one, 0 for none, then the time, which is written first: a reader
-    that comes between sees the job before with too late a time.
+    Only the child writes. A thread has a slot from the beginning of a job to its end: threads come and go. A slot has
+    the number plus one, 0 for none, then the time, which is written first: a reader that comes between sees the job
+    before with too late a time.
     """
 
     def __init__(self, file_number: int) -> None:
