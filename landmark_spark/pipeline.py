@@ -128,6 +128,11 @@ class Stage:
         return (self.function.__doc__ or "").strip().splitlines()[0]
 
 
+def _candidates(config: Config) -> dict[str, int]:
+    """Return how many predicted landmarks of an image need the features of their references."""
+    return {"verify.candidates": config.verify.candidates}
+
+
 def _report_also(config: Config) -> dict[str, Any]:
     """Return what the report shows of other stages' settings, and the solution."""
     return results_of(config, SubmissionSettings, VerifySettings) | solution_digest(config)
@@ -188,10 +193,11 @@ STAGES = (
         inputs=(IMAGES, whole(PREDICTIONS)),
         outputs=(LOCAL_FEATURES,),
         settings=LocalFeatureSettings,
+        also=_candidates,
     ),
     Stage(
         verify_landmarks,
-        inputs=(PREDICTIONS, whole(LOCAL_FEATURES)),
+        inputs=(PREDICTIONS, LANDMARKS, whole(LOCAL_FEATURES), whole(BOTTLENECKS)),
         outputs=(VERIFICATIONS,),
         settings=VerifySettings,
     ),

@@ -81,7 +81,8 @@ def match_rounded(
     mutual = np.flatnonzero(chosen == similarity.max(axis=0)[nearest])
     _, first = np.unique(nearest[mutual], return_index=True)  # of queries equally near to a reference
     mutual = mutual[np.sort(first)]
-    pairs: NDArray[np.int32] = np.stack([mutual, nearest[mutual]], axis=1).astype(np.int32)
+    pairs = np.stack([mutual, nearest[mutual]], axis=1).astype(np.int32)
     differences = queries[pairs[:, 0]] - references[pairs[:, 1]]
     is_near = np.einsum("kd,kd->k", differences, differences) <= (max_distance * SCALE) ** 2
-    return pairs[is_near]
+    near: NDArray[np.int32] = pairs[is_near]
+    return near

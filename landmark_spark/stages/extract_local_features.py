@@ -26,7 +26,7 @@ def extract_local_features(context: Context, images: DataFrame, predictions: Dat
     """Find keypoints in the test images and in the references of the landmarks predicted, and in no others."""
     from pyspark.sql import functions as F
 
-    predicted = predictions.where("rank = 0").select("landmark_id").distinct()
+    predicted = predictions.where(f"rank < {context.config.verify.candidates}").select("landmark_id").distinct()
     with_copy = images.where("status = 'ok' and large_image is not null")
     is_test = F.col("split") == "test"
     chosen = (

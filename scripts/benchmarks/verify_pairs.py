@@ -72,7 +72,7 @@ def _load_photo(path: Path) -> LocalFeatures:
 
 
 def parse_delf(data: bytes) -> LocalFeatures:
-    """Read a file of DELF's tool, a message DelfFeatures of Protocol Buffers; the image's size is that of its keypoints.
+    """Read a file of DELF's tool, a message DelfFeatures of Protocol Buffers; the image ends where its keypoints do.
 
     DelfFeatures: feature = 1. DelfFeature: descriptor = 1, x = 2, y = 3. DatumProto: float_list = 2, packed in 1.
     """
