@@ -5,13 +5,15 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
-from scripts.benchmarks import download, gpu, inference, scale, train
+from scripts.benchmarks import download, gpu, inference, scale, train, verify
 from scripts.benchmarks.report_lines import BenchmarkError, LineWriter, say
 
 MIN_PAIRS = 5  # a median of fewer says little
 NUM_IMAGES = 10_000  # 1,250 a shard, as conf/cluster.yaml has them
 NUM_TRAINED = 200_000  # a sixth of the challenge's, 3.3 GB of features
+NUM_COMPARED = 1_200  # pairs of photos: half show the same landmark
 NUM_EXTRACTED = 256  # images of one run of the network: some seconds on two cores
 
 
@@ -31,7 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
-    names = parser.add_subparsers(required=True, metavar="{download,scale,inference,train,gpu}")
+    names = parser.add_subparsers(required=True, metavar="{download,scale,inference,train,gpu,verify}")
     fetching = names.add_parser("download", help="the download stage against img2dataset")
     fetching.add_argument("--images", type=_at_least(40), help=f"URLs of one run (default {NUM_IMAGES:,}; quick: 240)")
     fetching.add_argument("--pairs", type=_at_least(1), help=f"runs of each side (default {MIN_PAIRS}; quick: 1)")
@@ -49,7 +51,13 @@ def _parser() -> argparse.ArgumentParser:
     training.set_defaults(run=_run_train)
     device = names.add_parser("gpu", help="how much of a GPU the extraction uses; needs no Spark and no Java")
     device.set_defaults(run=lambda options, write: gpu.measure(write, quick=options.quick))
-    for each in (fetching, scaling, inferring, training, device):
+    verifying = names.add_parser("verify", help="verification against SciPy and scikit-image; skew on two workers")
+    verifying.add_argument("--pairs", type=_at_least(4), help=f"of photos (default {NUM_COMPARED:,}; quick: 6)")
+    verifying.add_argument("--rounds", type=_at_least(1), help=f"of each side (default {MIN_PAIRS}; quick: 1)")
+    verifying.add_argument("--only", choices=list(verify.PARTS), help="one part of the benchmark")
+    verifying.add_argument("--store", type=Path, help="a finished run, for mean comparisons (default runs/mini)")
+    verifying.set_defaults(run=_run_verify)
+    for each in (fetching, scaling, inferring, training, device, verifying):
         each.add_argument("--quick", action="store_true", help="small, to see that the benchmark works")
     return parser
 
@@ -57,6 +65,17 @@ def _parser() -> argparse.ArgumentParser:
 def _run_inference(options: argparse.Namespace, write: LineWriter) -> None:
     images = options.images or (8 if options.quick else NUM_EXTRACTED)
     inference.measure(write, num_images=images, num_pairs=_pairs_of(options), quick=options.quick)
+
+
+def _run_verify(options: argparse.Namespace, write: LineWriter) -> None:
+    verify.measure(
+        [options.only] if options.only else list(verify.PARTS),
+        write,
+        num_rounds=options.rounds or (1 if options.quick else MIN_PAIRS),
+        num_pairs=options.pairs or (6 if options.quick else NUM_COMPARED),
+        store=options.store or (None if options.quick else verify.default_store()),
+        quick=options.quick,
+    )
 
 
 def _run_train(options: argparse.Namespace, write: LineWriter) -> None:

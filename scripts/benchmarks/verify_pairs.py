@@ -17,7 +17,7 @@ from landmark_spark.core.local_features import LocalFeatures, load_extractor
 from landmark_spark.core.records import hash_fraction
 from landmark_spark.core.resizing import resize_to_fit
 
-__all__ = ["Pair", "delf_pairs", "parse_delf", "photo_pairs"]
+__all__ = ["Pair", "delf_pairs", "drawn_pairs", "parse_delf", "photo_pairs"]
 
 _LARGE_SIDE = 512
 _MAX_KEYPOINTS = 1000
@@ -111,3 +111,22 @@ def _varint(data: bytes, place: int) -> tuple[int, int]:
         place += 1
         if data[place - 1] < 128:
             return value, place
+
+
+def drawn_pairs(num_pairs: int) -> list[Pair]:
+    """Return pairs of drawn features: every other with 100 of 150 places in common, the rest with none."""
+    pairs = []
+    for number in range(num_pairs):
+        draw = np.random.default_rng(number)
+        points = draw.uniform(0, 480, (2, 150, 2))
+        descriptors = draw.normal(size=(2, 150, 32))
+        if number % 2 == 0:
+            points[1, :100] = points[0, :100] @ np.array([[0.9, 0.1], [-0.1, 0.9]]) + 20
+            descriptors[1, :100] = descriptors[0, :100]
+        descriptors /= np.linalg.norm(descriptors, axis=2, keepdims=True)
+        query, reference = (
+            LocalFeatures(points[side].astype(np.float32), descriptors[side].astype(np.float16), 512, 512)
+            for side in (0, 1)
+        )
+        pairs.append(Pair(f"q{number}", f"r{number}", query, reference, number % 2 == 0))
+    return pairs

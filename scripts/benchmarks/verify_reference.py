@@ -127,24 +127,24 @@ def consensus_of(num_matches: int, count: Callable[[int], int]) -> Consensus:
 
 
 class ReferenceCounts:
-    """Consensus by pair, kept in a file as it is found, so that a run that was stopped goes on."""
+    """Consensus by pair, kept in a file, where one is given, as it is found: a run that was stopped goes on."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path | None) -> None:
         self._path = path
-        lines = path.read_text().splitlines() if path.is_file() else []
-        self._found: dict[str, Consensus] = {each["pair"]: each for each in map(_parsed, lines) if each}
+        lines = path.read_text().splitlines() if path is not None and path.is_file() else []
+        self._found: dict[str, Consensus] = {str(each["pair"]): each for each in map(_parsed, lines) if each}
 
-    def consensus(self, query: LocalFeatures, reference: LocalFeatures) -> tuple[Consensus, bool]:
-        """Return the consensus of a pair, and whether it was known."""
+    def consensus(self, query: LocalFeatures, reference: LocalFeatures) -> Consensus:
+        """Return the consensus of a pair: above, counts, by."""
         key = _key((query, reference))
-        if key in self._found:
-            return self._found[key], True
-        matches = match_reference(query, reference)
-        found = {"pair": key} | consensus_of(len(matches[0]), lambda seed: count_in_batches(matches, seed))
-        with self._path.open("a") as file:
-            file.write(json.dumps(found) + "\n")
-        self._found[key] = found
-        return found, False
+        if key not in self._found:
+            matches = match_reference(query, reference)
+            found = consensus_of(len(matches[0]), lambda seed: count_in_batches(matches, seed))
+            self._found[key] = {"pair": key} | found
+            if self._path is not None:
+                with self._path.open("a") as file:
+                    file.write(json.dumps(self._found[key]) + "\n")
+        return self._found[key]
 
 
 def _parsed(line: str) -> Consensus:
