@@ -41,7 +41,7 @@ def test_of_several_candidates_an_image_has_one_answer_in_each_mode():
     # a: 9 is predicted first, 1 is verified. Fused: 0.6 + 0.2 against 0.3 + 1.
     both = [judged("a", 9, 0.6, 7), judged("a", 1, 0.3, 70), judged("b", 2, 0.5, 0, None)]
     modes = evaluate_modes(both, SOLUTION, full_inliers=35)
-    # Classifier: a wrong at 0.6, b right at rank 2: (1/2) / 2. Decision: a right alone. Fused: a 1.3, b 0.5, both right.
+    # Classifier: a wrong at 0.6, b right at rank 2: (1/2) / 2. Decision: a right alone. Fused: a 1.3, b 0.5: both.
     assert [modes[mode]["gap"] for mode in ("classifier", "decision", "fused")] == [0.25, 0.5, 1.0]
     assert [modes[mode]["num_predictions"] for mode in ("classifier", "decision", "fused")] == [2, 1, 2]
     for mode, expected in [("classifier", [9, 2]), ("decision", [1, 2]), ("fused", [1, 2])]:

@@ -1,4 +1,4 @@
-"""Verification: what a task does with its rows, and that the plan of partitions changes nothing but the work of each."""
+"""Verification: what a task does with its rows; the plan of partitions changes nothing but the work of each."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from landmark_spark.core.local_features import pack_array
 from landmark_spark.core.partitioning import partition_keys
-from landmark_spark.schemas import BOTTLENECKS, LANDMARKS, LOCAL_FEATURES, NO_CLASS, PREDICTIONS
+from landmark_spark.schemas import BOTTLENECKS, LOCAL_FEATURES, NO_CLASS, PREDICTIONS
 from landmark_spark.settings import Config, VerifySettings
 from landmark_spark.stages.verification_task import VerificationTask
 from landmark_spark.stages.verify_landmarks import VerificationTables, verify_candidates
@@ -169,14 +169,12 @@ def test_result_is_the_same_in_any_partitions_and_no_task_has_much_more_than_the
     assert sum(row["is_verified"] for row in one) == 12 + 6 + 4 + 3 + 0  # the odd numbers; the last has no reference
     many = run(replace(world, local_features=world.local_features.repartition(5)), comparisons_per_task=40)
     assert answers(many) == answers(one)
-    # 51 images are compared with up to 4 references: 6 partitions, three for each of two cores, and 7 of 40.
-    assert len({row["task"] for row in one}) == 6
-    # Work in comparisons as planned: 51 x 4.3 + 3 x 0.3 + 20 x 0.3 = 226.2.
+    assert len({row["task"] for row in one}) == 6  # three for each of two cores
+    # 51 x 4.3 for those with references, 3 x 0.3 for those without, 20 x 0.3 for references: 226 = 6 x 40 nearly.
     work = Counter()
     for row in one:
         work[row["task"]] += row["num_references"] + 0.3
     assert max(work.values()) <= 1.5 * np.median(list(work.values()))
-    assert {row["landmark_id"] for row in one if row["task"] == max(work, key=work.get)}
     assert len({row["task"] for row in one if row["landmark_id"] == 0}) >= 3  # 24 of 54 images: spread over tasks
 
 
