@@ -15,20 +15,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from scripts.benchmarks.challenge_csv import NUM_TEST
+from scripts.benchmarks.challenge_csv import NUM_LANDMARKS, NUM_TEST
 from scripts.benchmarks.report_lines import BenchmarkError, LineWriter, say
 
 __all__ = ["main", "summary_of"]
 
 _ROOT = Path(__file__).resolve().parents[2]
 _CACHE = _ROOT / ".bench"
-_NUM_QUICK = 600
+_QUICK = (600, 200)  # test images, landmarks
 _NUM_WORKERS = 2
 
 
 def main(arguments: Sequence[str]) -> None:
     """Start the cluster, submit the run, write a line for each task and the summary."""
-    num_queries = _NUM_QUICK if "--quick" in arguments else NUM_TEST
+    num_queries, num_landmarks = _QUICK if "--quick" in arguments else (NUM_TEST, NUM_LANDMARKS)
     sys.path.insert(0, str(_ROOT / "tests"))  # the cluster is that of the tests
     standalone = importlib.import_module("standalone")
     _CACHE.mkdir(exist_ok=True)
@@ -37,7 +37,7 @@ def main(arguments: Sequence[str]) -> None:
         with LineWriter() as write, standalone.standalone_cluster(folder, num_workers=_NUM_WORKERS) as master:
             say(f"verifying {num_queries} made-up images on {master}")
             job = Path(__file__).with_name("verify_skew_run.py")
-            standalone.spark_submit(master, job, [folder, str(num_queries)], timeout=3600)
+            standalone.spark_submit(master, job, [folder, str(num_queries), str(num_landmarks)], timeout=3600)
             answer = json.loads((folder / "answer.json").read_text())
             notes = [json.loads(path.read_text()) for path in sorted((folder / "notes").glob("*.json"))]
             if answer["num_rows"] != num_queries:

@@ -1,7 +1,7 @@
 """Verifies a made-up test set, whose landmarks follow Zipf's law, on the cluster it is submitted to.
 
-Arguments: the folder for tables and notes, the number of test images. The answer is in the folder's notes/ and
-answer.json.
+Arguments: the folder for tables and notes, and the numbers of test images and of landmarks. The answer is in the
+folder's notes/ and answer.json.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ from landmark_spark.session import open_session
 from landmark_spark.stages import verify_landmarks
 from landmark_spark.stages.verification_task import VerificationTask
 from landmark_spark.store import arrow_schema, spark_schema
-from scripts.benchmarks.challenge_csv import NUM_LANDMARKS
 from scripts.benchmarks.verify_skew_task import MeasuredTask
 
 __all__: list[str] = []
@@ -32,10 +31,10 @@ _NUM_KEYPOINTS = 10  # few, so that 400,000 comparisons take a minute
 _SIZES = {"keypoints": 8, "descriptors": 2 * 16, "features": 2 * 64}  # bytes: a keypoint's, a descriptor's, an image's
 
 
-def _zipf_queries(num_queries: int, seed: int = 0) -> np.ndarray:
+def _zipf_queries(num_queries: int, num_landmarks: int) -> np.ndarray:
     """Draw the landmark predicted for each test image: that of rank r with a chance in proportion to 1 / r."""
-    chances = 1.0 / np.arange(1, NUM_LANDMARKS + 1)
-    return np.random.default_rng(seed).choice(NUM_LANDMARKS, size=num_queries, p=chances / chances.sum())
+    chances = 1.0 / np.arange(1, num_landmarks + 1)
+    return np.random.default_rng(0).choice(num_landmarks, size=num_queries, p=chances / chances.sum())
 
 
 def _columns(numbers: np.ndarray, landmarks: np.ndarray, num_queries: int) -> dict[str, Any]:
@@ -78,9 +77,9 @@ def _features(schema: pa.Schema, landmarks: np.ndarray, num_queries: int) -> Any
     return make
 
 
-def _tables(spark: Any, folder: Path, num_queries: int) -> verify_landmarks.VerificationTables:
-    landmarks = _zipf_queries(num_queries)
-    count = num_queries + NUM_LANDMARKS * _NUM_REFERENCES
+def _tables(spark: Any, folder: Path, landmarks: np.ndarray, num_landmarks: int) -> verify_landmarks.VerificationTables:
+    num_queries = len(landmarks)
+    count = num_queries + num_landmarks * _NUM_REFERENCES
     frames = {}
     for table in (LOCAL_FEATURES, BOTTLENECKS):
         make = _features(arrow_schema(table), landmarks, num_queries)
@@ -90,7 +89,7 @@ def _tables(spark: Any, folder: Path, num_queries: int) -> verify_landmarks.Veri
     predicted = [
         (f"{number:016x}", 0, landmark, landmark, 0.5, number % 8) for number, landmark in enumerate(landmarks.tolist())
     ]
-    sizes = [(landmark, landmark, 20, "") for landmark in range(NUM_LANDMARKS)]
+    sizes = [(landmark, landmark, 20, "") for landmark in range(num_landmarks)]
     return verify_landmarks.VerificationTables(
         spark.createDataFrame(predicted, spark_schema(PREDICTIONS), verifySchema=False),
         spark.createDataFrame(sizes, spark_schema(LANDMARKS), verifySchema=False),
@@ -99,13 +98,14 @@ def _tables(spark: Any, folder: Path, num_queries: int) -> verify_landmarks.Veri
     )
 
 
-def _main(folder: str, num_queries: str) -> None:
+def _main(folder: str, num_queries: str, num_landmarks: str) -> None:
     overrides = [f"verify.max_comparisons={_NUM_REFERENCES}", "index.num_shards=8"]
     config = load_config(None, overrides)
     spark = open_session(config.spark, num_shards=8)
     notes = Path(folder) / "notes"
     notes.mkdir()
-    tables = _tables(spark, Path(folder), int(num_queries))
+    landmarks = _zipf_queries(int(num_queries), int(num_landmarks))
+    tables = _tables(spark, Path(folder), landmarks, int(num_landmarks))
 
     def measured(settings: Any) -> MeasuredTask:
         return MeasuredTask(VerificationTask(settings), str(notes))
@@ -117,7 +117,7 @@ def _main(folder: str, num_queries: str) -> None:
         "num_rows": num_rows,
         "seconds": time.monotonic() - started,
         "parallelism": spark.sparkContext.defaultParallelism,
-        "largest_landmark": int(np.bincount(_zipf_queries(int(num_queries))).max()),
+        "largest_landmark": int(np.bincount(landmarks).max()),
     }
     (Path(folder) / "answer.json").write_text(json.dumps(answer))
 
