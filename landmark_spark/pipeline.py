@@ -42,10 +42,11 @@ from landmark_spark.settings import (
 from landmark_spark.stages.download_images import address_of, download_images
 from landmark_spark.stages.extract_bottlenecks import extract_bottlenecks, find_weights, weights_digest
 from landmark_spark.stages.extract_local_features import extract_local_features
-from landmark_spark.stages.fine_tune import base_and_training, fine_tune
+from landmark_spark.stages.fine_tune import base_and_training, check_fine_tuning, fine_tune
 from landmark_spark.stages.index_images import check_headers, csv_digests, index_images
 from landmark_spark.stages.predict_landmarks import predict_landmarks
 from landmark_spark.stages.train_top_model import train_top_model
+from landmark_spark.stages.training_process import check_workers
 from landmark_spark.stages.verify_landmarks import verify_landmarks
 from landmark_spark.stages.write_report import read_solution, solution_digest, write_report
 from landmark_spark.stages.write_submission import write_submission
@@ -167,6 +168,7 @@ STAGES = (
         outputs=(TOP_MODEL,),
         settings=TrainSettings,
         accelerator=True,
+        preflight=check_workers,
     ),
     Stage(
         fine_tune,
@@ -175,6 +177,7 @@ STAGES = (
         settings=FineTuneSettings,
         also=base_and_training,
         accelerator=True,
+        preflight=check_fine_tuning,
     ),
     Stage(
         predict_landmarks,
