@@ -113,7 +113,7 @@ def _load(graph: Path) -> Any:
         if graph.suffix == ".pb":  # a TF-Hub module has no tag, which must be said
             graphs = saved_model_pb2.SavedModel.FromString(graph.read_bytes()).meta_graphs
             offered = [sorted(each.meta_info_def.tags) for each in graphs]
-            tags = ["serve"] if ["serve"] in offered else offered[0]
+            tags = next((each for each in (["serve"], []) if each in offered), offered[0])
         with _no_warnings(tf.get_logger()):  # of each variable of a graph of TensorFlow 1: it is not to be trained
             return tf.saved_model.load(str(graph.parent), tags=tags)
     except Exception as error:  # of TensorFlow's file systems, checkpoints and graphs: each has its own
