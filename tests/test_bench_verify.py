@@ -1,7 +1,6 @@
 """The verification benchmark: the reference, what is counted by hand, and small runs of its parts."""
 
 import json
-import struct
 
 import numpy as np
 import pytest
@@ -9,7 +8,7 @@ from skimage.transform import AffineTransform
 
 from scripts.benchmarks import __main__ as command_line
 from scripts.benchmarks.verify_order import comparisons_until
-from scripts.benchmarks.verify_pairs import drawn_pairs, parse_delf
+from scripts.benchmarks.verify_pairs import drawn_pairs
 from scripts.benchmarks.verify_reference import (
     ReferenceCounts,
     consensus_of,
@@ -71,24 +70,6 @@ def test_a_consensus_is_found_once_and_a_line_cut_off_is_found_again(tmp_path):
     path.write_text(text[:20] + "\n")
     assert ReferenceCounts(path).consensus(pair.query, pair.reference) == first
     assert path.read_text().endswith(text)
-
-
-def message(number, content):
-    return bytes([number << 3 | 2, len(content)]) + content
-
-
-def test_features_of_delfs_tool_are_read_as_protocol_buffers():
-    values = np.array([0.6, 0.8], "<f4")
-    datum = message(1, message(1, bytes([2]))) + message(2, message(1, values.tobytes()))
-    places = [(10.0, 20.5), (99.5, 3.0)]
-    features = [
-        message(1, datum) + bytes([2 << 3 | 5]) + struct.pack("<f", x) + bytes([3 << 3 | 5]) + struct.pack("<f", y)
-        for x, y in places
-    ]
-    found = parse_delf(b"".join(message(1, feature) for feature in features))
-    assert found.keypoints.tolist() == [list(place) for place in places]
-    np.testing.assert_array_equal(found.descriptors, np.stack([values.astype(np.float16)] * 2))
-    assert (found.width, found.height) == (100, 21)
 
 
 def test_comparisons_end_with_the_first_that_verifies():

@@ -1,58 +1,88 @@
-"""Stage: images, predictions -> local_features."""
+"""Stage: images, predictions -> local_features, on GPU executors where a network finds them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
+import pyarrow as pa
 
 from landmark_spark.core.images import decode_jpeg
-from landmark_spark.core.local_features import load_extractor, pack_array
-from landmark_spark.gpu import limit_native_threads
+from landmark_spark.core.local_features import LocalFeatures, pack_array
+from landmark_spark.result_settings import results_of
 from landmark_spark.schemas import LOCAL_FEATURES
 from landmark_spark.settings import LocalFeatureSettings
 from landmark_spark.stages.context import Context
-from landmark_spark.store import conform, spark_schema
+from landmark_spark.stages.feature_kinds import FeatureSource, features_also, ship_features
+from landmark_spark.stages.kept_features import KeptFeatures, find_kept
+from landmark_spark.store import arrow_schema, conform, spark_schema
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
 __all__ = ["extract_local_features"]
 
+Row = dict[str, Any]
+
 
 def extract_local_features(context: Context, images: DataFrame, predictions: DataFrame) -> DataFrame:
     """Find keypoints in the test images and in the references of the landmarks predicted, and in no others."""
     from pyspark.sql import functions as F
 
-    predicted = predictions.where(f"rank < {context.config.verify.candidates}").select("landmark_id").distinct()
-    with_copy = images.where("status = 'ok' and large_image is not null")
-    is_test = F.col("split") == "test"
+    config = context.config
+    predicted = (
+        predictions.where(f"rank < {config.verify.candidates}")
+        .select("landmark_id")
+        .distinct()
+        .withColumn("is_predicted", F.lit(True))
+    )
+    is_reference = F.col("is_predicted") & (F.col("reference_rank") < config.verify.max_comparisons)
     chosen = (
-        with_copy.join(F.broadcast(predicted.withColumn("is_predicted", F.lit(True))), on="landmark_id", how="left")
-        .where(is_test | F.col("is_predicted"))
+        images.where("status = 'ok' and large_image is not null")
+        .join(F.broadcast(predicted), on="landmark_id", how="left")
+        .where((F.col("split") == "test") | is_reference)
         .select("id", "split", "landmark_id", "reference_rank", "shard", "large_image")
     )
-    task = _Extraction(context.config.local_features)
-    return conform(chosen.mapInPandas(task, spark_schema(LOCAL_FEATURES)), LOCAL_FEATURES)
+    kept = find_kept(context, results_of(config, LocalFeatureSettings) | features_also(config))
+    task = _Extraction(ship_features(context.store, config.local_features), kept)
+    rows = chosen.mapInArrow(task, spark_schema(LOCAL_FEATURES), profile=context.accelerator_profile)
+    return conform(rows, LOCAL_FEATURES)
 
 
 @dataclass(frozen=True)
 class _Extraction:
-    """Extracts the features of one partition inside a Spark task."""
+    """Makes the rows of one partition inside a Spark task: those kept as they are, the others by the extractor."""
 
-    settings: LocalFeatureSettings
+    source: FeatureSource
+    kept: KeptFeatures
 
-    def __call__(self, batches: Iterable[pd.DataFrame]) -> Iterator[pd.DataFrame]:
-        limit_native_threads()
-        extract = load_extractor(self.settings.kind, max_keypoints=self.settings.max_keypoints)
-        for batch in batches:
-            found = [extract(decode_jpeg(data)) for data in batch["large_image"]]
-            yield batch.drop(columns="large_image").assign(
-                width=[each.width for each in found],
-                height=[each.height for each in found],
-                num_keypoints=[len(each.keypoints) for each in found],
-                keypoints=[pack_array(each.keypoints) for each in found],
-                descriptors=[pack_array(each.descriptors) for each in found],
-            )[spark_schema(LOCAL_FEATURES).names]
+    def __call__(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        rows = self.kept.rows(row for batch in batches for row in batch.to_pylist())
+        group: list[tuple[Row, Row | None]] = []
+        for pair in rows:
+            group.append(pair)
+            if len(group) == self.source.settings.batch_size:
+                yield self._batch(group)
+                group = []
+        if group:
+            yield self._batch(group)
+
+    def _batch(self, group: Sequence[tuple[Row, Row | None]]) -> pa.RecordBatch:
+        images = [decode_jpeg(row["large_image"]) for row, old in group if old is None]
+        found = iter(self.source.load()(images) if images else ())  # no network is loaded for rows that are all kept
+        schema = arrow_schema(LOCAL_FEATURES)
+        made = [old if old is not None else row | _columns(next(found)) for row, old in group]
+        return pa.RecordBatch.from_arrays(
+            [pa.array([row[each.name] for row in made], each.type) for each in schema], schema=schema
+        )
+
+
+def _columns(features: LocalFeatures) -> Row:
+    return {
+        "width": features.width,
+        "height": features.height,
+        "num_keypoints": len(features.keypoints),
+        "keypoints": pack_array(features.keypoints),
+        "descriptors": pack_array(features.descriptors),
+    }

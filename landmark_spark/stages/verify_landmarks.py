@@ -53,7 +53,7 @@ def verify_candidates(config: Config, tables: VerificationTables) -> DataFrame:
     local = tables.local_features.withColumn("bottleneck", F.lit(None).cast("binary"))
     rows = _sent(local, destinations, is_local=True)
     if settings.reference_order == "similarity":
-        is_sent = f"split = 'test' or reference_rank between 0 and {config.download.references_per_landmark - 1}"
+        is_sent = f"split = 'test' or reference_rank between 0 and {settings.max_comparisons - 1}"
         whole = tables.bottlenecks.where(is_sent).withColumnRenamed("features", "bottleneck")
         types = {name: local.schema[name].dataType for name in _LOCAL}
         without = whole.withColumns({name: F.lit(None).cast(kind) for name, kind in types.items()})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import itertools
-import struct
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -12,12 +12,13 @@ from pathlib import Path
 
 import numpy as np
 
+from landmark_spark.core.delf_files import decode_delf
 from landmark_spark.core.images import decode_image
 from landmark_spark.core.local_features import LocalFeatures, load_extractor
 from landmark_spark.core.records import hash_fraction
 from landmark_spark.core.resizing import resize_to_fit
 
-__all__ = ["Pair", "delf_pairs", "drawn_pairs", "parse_delf", "photo_pairs"]
+__all__ = ["Pair", "delf_pairs", "drawn_pairs", "photo_pairs"]
 
 _LARGE_SIDE = 512
 _MAX_KEYPOINTS = 1000
@@ -36,7 +37,7 @@ class Pair:
 
 def delf_pairs(folder: Path) -> list[Pair]:
     """Return every ordered pair of the ``.delf`` files of a folder."""
-    features = {path.stem: parse_delf(path.read_bytes()) for path in sorted(folder.glob("*.delf"))}
+    features = {path.stem: _read_delf(path) for path in sorted(folder.glob("*.delf"))}
     return [Pair(one, two, features[one], features[two]) for one, two in itertools.permutations(features, 2)]
 
 
@@ -71,46 +72,11 @@ def _load_photo(path: Path) -> LocalFeatures:
     return load_extractor("sift", max_keypoints=_MAX_KEYPOINTS)(image)
 
 
-def parse_delf(data: bytes) -> LocalFeatures:
-    """Read a file of DELF's tool, a message DelfFeatures of Protocol Buffers; the image ends where its keypoints do.
-
-    DelfFeatures: feature = 1. DelfFeature: descriptor = 1, x = 2, y = 3. DatumProto: float_list = 2, packed in 1.
-    """
-    keypoints, descriptors = [], []
-    for _, feature in _fields(data):
-        values = dict(_fields(feature))
-        keypoints.append([struct.unpack("<f", values[each])[0] for each in (2, 3)])
-        descriptors.append(np.frombuffer(dict(_fields(dict(_fields(values[1]))[2]))[1], "<f4"))
-    points = np.array(keypoints, np.float32)
-    width, height = (max(1, int(np.ceil(side))) for side in points.max(axis=0))
-    return LocalFeatures(points, np.stack(descriptors).astype(np.float16), width, height)
-
-
-def _fields(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """Yield (field number, content) of a message whose fields are lengths (wire type 2) and 32 bits (5), or varints."""
-    place = 0
-    while place < len(data):
-        tag, place = _varint(data, place)
-        kind = tag & 7
-        if kind == 0:
-            _, end = _varint(data, place)
-        elif kind == 2:
-            length, place = _varint(data, place)
-            end = place + length
-        else:
-            end = place + {1: 8, 5: 4}[kind]
-        yield tag >> 3, data[place:end]
-        place = end
-
-
-def _varint(data: bytes, place: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
-        value |= (data[place] & 127) << shift
-        shift += 7
-        place += 1
-        if data[place - 1] < 128:
-            return value, place
+def _read_delf(path: Path) -> LocalFeatures:
+    """Read a file of DELF's tool, which does not say how large the image was: it ends where its keypoints do."""
+    found = decode_delf(path.read_bytes())
+    width, height = (max(1, math.ceil(side)) for side in found.keypoints.max(axis=0).tolist())
+    return LocalFeatures(found.keypoints, found.descriptors.astype(np.float16), width, height)
 
 
 def drawn_pairs(num_pairs: int) -> list[Pair]:
