@@ -20,6 +20,7 @@ from landmark_spark.core.ransac import Points, count_inliers
 __all__ = [
     "Verification",
     "VerificationSettings",
+    "find_inliers",
     "match_pair",
     "residual_in_pixels",
     "verify_against",
@@ -95,9 +96,16 @@ def match_pair(
         Query points (K, 2) and reference points (K, 2), float32, (x, y) in pixels of their images; inliers (K,) bool.
     """
     pairs = match_rounded(query.rounded_descriptors, reference.rounded_descriptors, max_distance=settings.max_distance)
-    query_points, reference_points = query.keypoints[pairs[:, 0]], reference.keypoints[pairs[:, 1]]
+    return *_points(query, reference, pairs), find_inliers(query, reference, pairs, settings)
+
+
+def find_inliers(
+    query: LocalFeatures, reference: LocalFeatures, pairs: NDArray[np.int32], settings: VerificationSettings
+) -> NDArray[np.bool_]:
+    """Tell which matches, (K, 2) int32 indices of query and reference, agree on one affine map: (K,) bool."""
+    query_points, reference_points = _points(query, reference, pairs)
     scale = max(reference.width, reference.height) / max(query.width, query.height)
-    is_inlier = count_inliers(
+    return count_inliers(
         query_points * np.float32(scale),
         reference_points,
         residual_threshold=residual_in_pixels(
@@ -106,7 +114,10 @@ def match_pair(
         max_trials=settings.max_trials,
         seed=settings.seed,
     )
-    return query_points, reference_points, is_inlier
+
+
+def _points(query: LocalFeatures, reference: LocalFeatures, pairs: NDArray[np.int32]) -> tuple[Points, Points]:
+    return query.keypoints[pairs[:, 0]], reference.keypoints[pairs[:, 1]]
 
 
 def residual_in_pixels(fraction: float, *, width: int, height: int) -> float:

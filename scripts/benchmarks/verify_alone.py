@@ -11,7 +11,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from landmark_spark.core.verification import VerificationSettings, match_pair
+from landmark_spark.core.matching import match_rounded
+from landmark_spark.core.verification import VerificationSettings, find_inliers, match_pair
 from scripts.benchmarks.pair_ratios import ratio_summary, take_turns
 from scripts.benchmarks.report_lines import LineWriter, say
 from scripts.benchmarks.verify_order import measure_order
@@ -21,6 +22,7 @@ from scripts.benchmarks.verify_reference import (
     NUM_SEEDS,
     ReferenceCounts,
     count_reference_inliers,
+    describe_reference_map,
     match_reference,
 )
 
@@ -120,7 +122,7 @@ def measure_agreement(write: LineWriter, pairs: Sequence[Pair], cache: Path | No
     accepted = {"ours": 0, "reference": 0}
     for number, pair in enumerate(pairs):
         consensus = known.consensus(pair.query, pair.reference)
-        counts = [count_ours(pair, seed) for seed in range(NUM_SEEDS)]
+        counts = count_ours(pair)
         num_steady += len({count > MIN_INLIERS for count in counts}) == 1
         is_equal = (counts[0] > MIN_INLIERS) == consensus["above"]
         num_equal += is_equal
@@ -130,8 +132,9 @@ def measure_agreement(write: LineWriter, pairs: Sequence[Pair], cache: Path | No
             accepted["reference"] += bool(consensus["above"])
         if not is_equal:
             names = {"query": pair.query_id, "reference": pair.reference_id, "same_landmark": pair.same}
-            num_matches = len(match_reference(pair.query, pair.reference)[0])
-            theirs = {"reference_inliers": consensus["counts"], "reference_matches": num_matches}
+            matches = match_reference(pair.query, pair.reference)
+            theirs = {"reference_inliers": consensus["counts"], "reference_matches": len(matches[0])}
+            theirs |= {"reference_map": describe_reference_map(matches, 0)}
             write("verify.agreement", "differs", **names, inliers=sorted(counts), **theirs)
         if number % 100 == 99:
             say(f"agreement: {number + 1} of {len(pairs)} pairs, {num_equal} equal")
@@ -147,10 +150,13 @@ def measure_agreement(write: LineWriter, pairs: Sequence[Pair], cache: Path | No
     )
 
 
-def count_ours(pair: Pair, seed: int) -> int:
-    """Return our inliers of a pair with a seed."""
-    _, _, is_inlier = match_pair(pair.query, pair.reference, dataclasses.replace(_SETTINGS, seed=seed))
-    return int(np.count_nonzero(is_inlier))
+def count_ours(pair: Pair) -> list[int]:
+    """Return our inliers of a pair with each of as many seeds as the reference is asked with."""
+    query, reference = pair.query, pair.reference
+    rounded = query.rounded_descriptors, reference.rounded_descriptors
+    matches = match_rounded(*rounded, max_distance=_SETTINGS.max_distance)
+    seeds = [dataclasses.replace(_SETTINGS, seed=seed) for seed in range(NUM_SEEDS)]
+    return [int(np.count_nonzero(find_inliers(query, reference, matches, each))) for each in seeds]
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import statistics
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,12 +65,35 @@ def count_reference_inliers(matches: tuple[Points, Points], seed: int) -> int:
     """Return the inliers that scikit-image's RANSAC finds with a seed."""
     if len(matches[0]) < 4:  # below it ransac refuses
         return 0
+    _, is_inlier = _ransac(matches, seed)
+    return 0 if is_inlier is None else int(np.count_nonzero(is_inlier))
+
+
+def describe_reference_map(matches: tuple[Points, Points], seed: int) -> dict[str, object]:
+    """Return what the reference's map of a seed is: its inliers, their distinct places, how it stretches and mirrors.
+
+    Inliers that are few places in an image, or a map that flattens or mirrors, are no view of one scene.
+    """
+    model, is_inlier = _ransac(matches, seed)
+    if is_inlier is None:
+        return {"inliers": 0}
+    linear = np.asarray(model.params)[:2, :2]
+    largest, smallest = np.linalg.svd(linear, compute_uv=False)
+    return {
+        "inliers": int(np.count_nonzero(is_inlier)),
+        "places_in_reference": len(np.unique(matches[0][is_inlier], axis=0)),
+        "places_in_query": len(np.unique(matches[1][is_inlier], axis=0)),
+        "stretch": [float(smallest), float(largest)],
+        "is_mirrored": bool(np.linalg.det(linear) < 0),
+    }
+
+
+def _ransac(matches: tuple[Points, Points], seed: int) -> tuple[Any, NDArray[np.bool_] | None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that it found no inlier
-        _, is_inlier = ransac(
+        return ransac(  # type: ignore[no-any-return]
             matches, AffineTransform, min_samples=3, residual_threshold=RESIDUAL, max_trials=MAX_TRIALS, rng=seed
         )
-    return 0 if is_inlier is None else int(np.count_nonzero(is_inlier))
 
 
 def count_in_batches(matches: tuple[Points, Points], seed: int) -> int:
