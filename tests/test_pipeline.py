@@ -169,7 +169,10 @@ def test_shards_made_apart_give_the_same_table(finished, tmp_path, capsys, tiny_
 
 def test_a_stage_without_its_inputs_is_refused(tmp_path, capsys, tiny_arguments):
     assert main([*tiny_arguments("run", tmp_path / "store"), "--only", "verify_landmarks"]) == 2
-    assert "verify_landmarks should have predictions, local_features, not made yet" in capsys.readouterr().err
+    assert (
+        "verify_landmarks should have predictions, landmarks, local_features, bottlenecks, not made yet"
+        in capsys.readouterr().err
+    )
 
 
 def test_plan_says_what_would_run_and_why(finished, capsys, tiny_arguments):

@@ -118,7 +118,7 @@ def _afresh(pairs: Sequence[Pair]) -> list[Pair]:
 def measure_agreement(write: LineWriter, pairs: Sequence[Pair], cache: Path | None) -> None:
     """Compare our verdicts with the reference's consensus, and our own over as many seeds; list what differs."""
     known = ReferenceCounts(cache)
-    num_equal = num_above = num_steady = 0
+    num_equal = num_plausible = num_above = num_steady = 0
     accepted = {"ours": 0, "reference": 0}
     for number, pair in enumerate(pairs):
         consensus = known.consensus(pair.query, pair.reference)
@@ -126,6 +126,7 @@ def measure_agreement(write: LineWriter, pairs: Sequence[Pair], cache: Path | No
         num_steady += len({count > MIN_INLIERS for count in counts}) == 1
         is_equal = (counts[0] > MIN_INLIERS) == consensus["above"]
         num_equal += is_equal
+        num_plausible += (counts[0] > MIN_INLIERS) == known.plausible_verdict(pair.query, pair.reference)
         num_above += bool(consensus["above"])
         if pair.same is False:
             accepted["ours"] += counts[0] > MIN_INLIERS
@@ -143,6 +144,7 @@ def measure_agreement(write: LineWriter, pairs: Sequence[Pair], cache: Path | No
         "summary",
         num_pairs=len(pairs),
         agreement=num_equal / len(pairs),
+        agreement_where_reference_refuses_implausible_maps=num_plausible / len(pairs),
         num_above_by_reference=num_above,
         num_different_landmarks=sum(pair.same is False for pair in pairs),
         different_landmarks_accepted=accepted,

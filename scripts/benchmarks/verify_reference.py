@@ -96,11 +96,12 @@ def _ransac(matches: tuple[Points, Points], seed: int) -> tuple[Any, NDArray[np.
         )
 
 
-def count_in_batches(matches: tuple[Points, Points], seed: int) -> int:
+def count_in_batches(matches: tuple[Points, Points], seed: int, *, plausible: bool = False) -> int:
     """Return what count_reference_inliers does, from the same draws, with the maps of all trials computed at once.
 
     For the consensus over many seeds alone: what is timed is scikit-image itself. Samples that determine no map, for
-    which scikit-image takes an arbitrary one, count as failed.
+    which scikit-image takes an arbitrary one, count as failed. plausible: as with an ``is_model_valid`` that refuses
+    maps that mirror, or stretch or shrink a direction more than tenfold.
     """
     sources, targets = matches
     if len(sources) < 4:
@@ -112,6 +113,10 @@ def count_in_batches(matches: tuple[Points, Points], seed: int) -> int:
     is_sound = np.abs(np.linalg.det(corners)) > 1e-6
     corners[~is_sound] = np.eye(3)
     maps = np.linalg.solve(corners, targets[draws])  # (T, 3, 2)
+    if plausible:
+        linear = maps[:, :2]
+        stretch = np.linalg.svd(linear, compute_uv=False)
+        is_sound &= (np.linalg.det(linear) > 0) & (stretch[:, 0] <= 10) & (stretch[:, 1] >= 0.1)
     squared = sum((homogeneous @ maps[:, :, axis].T - targets[:, axis, None]) ** 2 for axis in (0, 1))  # (K, T)
     counts = np.count_nonzero(squared < RESIDUAL**2, axis=0) * is_sound
     best, last = 0, MAX_TRIALS
@@ -169,6 +174,14 @@ class ReferenceCounts:
                 with self._path.open("a") as file:
                     file.write(json.dumps(self._found[key]) + "\n")
         return self._found[key]
+
+    def plausible_verdict(self, query: LocalFeatures, reference: LocalFeatures) -> bool:
+        """Return the verdict of the reference that refuses implausible maps, which can only have fewer inliers."""
+        if not self.consensus(query, reference)["above"]:
+            return False
+        matches = match_reference(query, reference)
+        found = consensus_of(len(matches[0]), lambda seed: count_in_batches(matches, seed, plausible=True))
+        return bool(found["above"])
 
 
 def _parsed(line: str) -> Consensus:
