@@ -218,6 +218,7 @@ STAGES = (
         settings=ReportSettings,
         also=_report_also,
         preflight=read_solution,
+        version=2,
     ),
 )
 
