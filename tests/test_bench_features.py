@@ -188,6 +188,16 @@ def test_each_kind_is_run_in_one_copy_and_those_that_fail_are_told(configured, m
     assert "| `sift` | 0.5000 | 0.2500 | 0.6250 | 7 |" in capfd.readouterr().err
 
 
+def test_the_command_line_names_configuration_kinds_and_settings(configured, monkeypatch, capfd):
+    seen = []
+    monkeypatch.setattr(kinds, "_run", lambda arguments: seen.append(arguments) or 1)
+    command = ["kinds", "--config", str(configured), "--kinds", "sift", "--set", "verify.min_inliers=12"]
+    assert command_line.main(command) == 1
+    assert "local_features.kind=sift" in seen[0]
+    assert "verify.min_inliers=12" in seen[0]
+    assert [line["what"] for line in lines_of(capfd)] == ["machine", "left_out"]
+
+
 def test_a_run_without_a_solution_ends_the_benchmark(configured, monkeypatch):
     def run(arguments):
         store = next(word.removeprefix("store=") for word in arguments if word.startswith("store="))

@@ -64,6 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     judging.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS, help="of local features (default: all)")
     judging.add_argument("--set", dest="overrides", action="append", default=[], metavar="SECTION.KEY=VALUE")
     judging.set_defaults(
+        quick=False,
         run=lambda options, write: kinds.measure(
             write, config=options.config, kinds=options.kinds, overrides=options.overrides
         )
