@@ -175,11 +175,12 @@ def _choose_references(store: Store, config: Config, sampling: Sampling) -> dict
             f"calibrate should have local_features. Received: none in {store.url}: "
             "make them by landmark-spark run --to extract_local_features, with the same --config and --set"
         )
-    rows = store.read_arrow(LOCAL_FEATURES, ["id", "split", "landmark_id", "reference_rank"]).to_pylist()
     found: dict[int, list[tuple[int, str]]] = {}
-    for row in rows:
-        if row["split"] == "train":
-            found.setdefault(row["landmark_id"], []).append((row["reference_rank"], row["id"]))
+    columns = ("id", "split", "landmark_id", "reference_rank")
+    rows = store.read_arrow(LOCAL_FEATURES, columns)
+    for image_id, split, landmark, rank in zip(*(rows.column(each).to_pylist() for each in columns), strict=True):
+        if split == "train":
+            found.setdefault(landmark, []).append((rank, image_id))
     chosen = choose(found, sampling.num_landmarks, seed=sampling.seed, purpose="landmark")
     limit = config.verify.max_comparisons
     groups = {each: [image_id for _, image_id in sorted(found[each])[:limit]] for each in sorted(chosen)}

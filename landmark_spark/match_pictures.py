@@ -163,15 +163,19 @@ class _Reader:
     def references_of(self, landmark_id: int) -> list[str]:
         """Return the ids of a landmark's references with features, in the order they are compared in."""
         self._must_have(LOCAL_FEATURES, "extract_local_features")
-        rows = self.store.read_arrow(LOCAL_FEATURES, ["id", "split", "landmark_id", "reference_rank"]).to_pylist()
-        mine = [each for each in rows if each["split"] == "train" and each["landmark_id"] == landmark_id]
+        rows = self.store.read_arrow(LOCAL_FEATURES, ["id", "split", "landmark_id", "reference_rank"])
+        columns = (rows.column(each).to_pylist() for each in ("reference_rank", "id", "split", "landmark_id"))
+        mine = [
+            (rank, name)
+            for rank, name, split, of in zip(*columns, strict=True)
+            if (split, of) == ("train", landmark_id)
+        ]
         if not mine:
             raise ConfigError(
                 f"landmark {landmark_id} should have references with features: only landmarks that were predicted "
                 "for some test image do. Received: none"
             )
-        ordered = sorted(mine, key=lambda each: (each["reference_rank"], each["id"]))
-        return [each["id"] for each in ordered[: self.config.verify.max_comparisons]]
+        return [name for _, name in sorted(mine)[: self.config.verify.max_comparisons]]
 
     def features(self, ids: Sequence[str]) -> dict[str, LocalFeatures]:
         """Return the features of images that should have some."""

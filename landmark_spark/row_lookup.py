@@ -26,15 +26,15 @@ def look_up(
 ) -> dict[str, list[Any]]:
     """Return the rows of each id that is there, with these columns (and id) as attributes.
 
-    One row group of one file is in memory besides what is returned. num_shards: of the store. Raises StoreError where
-    the table has none of the shards.
+    One row group of one file is in memory besides what is returned; an id whose shard is not made yet is not found.
+    num_shards: of the store.
     """
-    commits = store.commits(table)
-    shards = sorted({shard_of(each, num_shards) for each in ids} & set(commits))
+    by_shard: dict[int, set[str]] = {}
+    for each in ids:
+        by_shard.setdefault(shard_of(each, num_shards), set()).add(each)
     found: dict[str, list[Any]] = {}
-    for shard in shards:
-        mine = {each for each in ids if shard_of(each, num_shards) == shard}
-        for row in _rows_of_shard(store, table, shard, mine, ["id", *columns]):
+    for shard in sorted(set(by_shard) & set(store.commits(table))):
+        for row in _rows_of_shard(store, table, shard, by_shard[shard], ["id", *columns]):
             found.setdefault(row.id, []).append(row)
     return found
 

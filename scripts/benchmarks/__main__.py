@@ -67,7 +67,7 @@ def _parser() -> argparse.ArgumentParser:
         quick=False,
         run=lambda options, write: kinds.measure(
             write, config=options.config, kinds=options.kinds, overrides=options.overrides
-        )
+        ),
     )
     for each in (fetching, scaling, inferring, training, device, comparing):
         each.add_argument("--quick", action="store_true", help="small, to see that the benchmark works")
