@@ -57,7 +57,8 @@ def _rates(text: str) -> tuple[float, ...]:
 
 
 def _calibrate(options: argparse.Namespace) -> int:
-    from landmark_spark.calibrating import Sampling, calibrate
+    from landmark_spark.calibrating import calibrate
+    from landmark_spark.calibration_pairs import Sampling
 
     sampling = Sampling(
         num_pairs=options.pairs,

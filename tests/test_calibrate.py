@@ -3,7 +3,8 @@ import json
 import pytest
 from landmark_store import NUM_SHARDS, make_store, write_table
 
-from landmark_spark.calibrating import Sampling, calibrate
+from landmark_spark.calibrating import calibrate
+from landmark_spark.calibration_pairs import Sampling
 from landmark_spark.cli import main
 from landmark_spark.config import load_config
 from landmark_spark.schemas import LOCAL_FEATURES
