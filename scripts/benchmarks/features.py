@@ -144,8 +144,8 @@ def accepted_at(true: Sequence[int], false: Sequence[int], rate: float) -> dict[
 
 def _variants(kind: str, *, sweep: bool) -> list[Variant]:
     others = [
-        Variant(kind, max_distance=0.7),
-        Variant(kind, max_distance=0.9),
+        Variant(kind, max_distance=0.4),  # 0.8 leaves out no mutual match of RootSIFT, 0.5 a third
+        Variant(kind, max_distance=0.5),
         Variant(kind, max_keypoints=500),
         Variant(kind, large_side=640),
     ]
