@@ -7,6 +7,7 @@ import pytest
 from skimage.measure import ransac
 from skimage.transform import AffineTransform
 
+from landmark_spark.core import ransac as module
 from landmark_spark.core.ransac import count_inliers
 
 LINEAR = np.array([[0.8, -0.3], [0.2, 0.9]])  # determinant 0.78
@@ -157,6 +158,22 @@ def test_residual_is_held_in_both_images():
     references[1] += (6, 0)  # 12 in the query
     mask = count_inliers(queries, references, **OPTIONS, seed=0)
     assert mask.tolist() == [False] + [True] * 59
+
+
+@pytest.mark.parametrize(("support", "num_searches", "num_inliers"), [(17, 1, 0), (18, 10, 60)])
+def test_where_more_than_chance_agrees_the_best_of_ten_searches_counts(monkeypatch, support, num_searches, num_inliers):
+    queries, references = _matches(60, 20, seed=10)
+    mirrored = np.array([[-1.0, 0.0, 500.0], [0.0, 1.0, 0.0]])  # refused, whatever agrees with it
+    seeds = []
+
+    def search(*arguments):
+        seeds.append(arguments[-1])
+        is_true = len(seeds) == 4
+        return (np.column_stack([LINEAR, SHIFT]) if is_true else mirrored), support
+
+    monkeypatch.setattr(module, "_estimate_affine", search)
+    assert count_inliers(queries, references, **OPTIONS, seed=7).sum() == num_inliers
+    assert seeds == list(range(70, 70 + num_searches))
 
 
 def test_arguments_out_of_range_are_refused():
