@@ -97,7 +97,7 @@ def test_the_quick_benchmark_compares_both_sides_and_their_verdicts(capfd):
     assert speed["ratio_to_reference"] == pytest.approx(expected, rel=1e-2)
     # Every other pair has 100 places in common: both sides say so, for every seed.
     assert (agreement["num_pairs"], agreement["agreement"], agreement["num_above_by_reference"]) == (6, 1.0, 3)
-    assert agreement["same_verdict_for_every_seed"] == 1.0
+    assert agreement["same_verdict_for_every_seed"] == agreement["agreement_on_our_matches"] == 1.0
     assert agreement["different_landmarks_accepted"] == {"ours": 0, "reference": 0}
     assert order["benchmark"] == "verify.order"
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from landmark_spark.core.matching import match_rounded
 from landmark_spark.core.verification import VerificationSettings, find_inliers, match_pair
@@ -116,9 +117,12 @@ def _afresh(pairs: Sequence[Pair]) -> list[Pair]:
 
 
 def measure_agreement(write: LineWriter, pairs: Sequence[Pair], cache: Path | None) -> None:
-    """Compare our verdicts with the reference's consensus, and our own over as many seeds; list what differs."""
+    """Compare our verdicts with the reference's consensus, and our own over as many seeds; list what differs.
+
+    Besides: with a reference that refuses implausible maps, and with scikit-image's RANSAC on our own matches.
+    """
     known = ReferenceCounts(cache)
-    num_equal = num_plausible = num_above = num_steady = 0
+    num_equal = num_plausible = num_on_ours = num_above = num_steady = 0
     accepted = {"ours": 0, "reference": 0}
     for number, pair in enumerate(pairs):
         consensus = known.consensus(pair.query, pair.reference)
@@ -127,6 +131,8 @@ def measure_agreement(write: LineWriter, pairs: Sequence[Pair], cache: Path | No
         is_equal = (counts[0] > MIN_INLIERS) == consensus["above"]
         num_equal += is_equal
         num_plausible += (counts[0] > MIN_INLIERS) == known.plausible_verdict(pair.query, pair.reference)
+        on_ours = known.consensus_on(pair.query, pair.reference, match_ours(pair))
+        num_on_ours += (counts[0] > MIN_INLIERS) == on_ours["above"]
         num_above += bool(consensus["above"])
         if pair.same is False:
             accepted["ours"] += counts[0] > MIN_INLIERS
@@ -145,6 +151,7 @@ def measure_agreement(write: LineWriter, pairs: Sequence[Pair], cache: Path | No
         num_pairs=len(pairs),
         agreement=num_equal / len(pairs),
         agreement_where_reference_refuses_implausible_maps=num_plausible / len(pairs),
+        agreement_on_our_matches=num_on_ours / len(pairs),
         num_above_by_reference=num_above,
         num_different_landmarks=sum(pair.same is False for pair in pairs),
         different_landmarks_accepted=accepted,
@@ -152,13 +159,17 @@ def measure_agreement(write: LineWriter, pairs: Sequence[Pair], cache: Path | No
     )
 
 
+def match_ours(pair: Pair) -> NDArray[np.int32]:
+    """Return our matches of a pair, (K, 2): mutual nearest neighbours."""
+    rounded = pair.query.rounded_descriptors, pair.reference.rounded_descriptors
+    return match_rounded(*rounded, max_distance=_SETTINGS.max_distance)
+
+
 def count_ours(pair: Pair) -> list[int]:
     """Return our inliers of a pair with each of as many seeds as the reference is asked with."""
-    query, reference = pair.query, pair.reference
-    rounded = query.rounded_descriptors, reference.rounded_descriptors
-    matches = match_rounded(*rounded, max_distance=_SETTINGS.max_distance)
+    matches = match_ours(pair)
     seeds = [dataclasses.replace(_SETTINGS, seed=seed) for seed in range(NUM_SEEDS)]
-    return [int(np.count_nonzero(find_inliers(query, reference, matches, each))) for each in seeds]
+    return [int(np.count_nonzero(find_inliers(pair.query, pair.reference, matches, each))) for each in seeds]
 
 
 if __name__ == "__main__":

@@ -165,9 +165,17 @@ class ReferenceCounts:
 
     def consensus(self, query: LocalFeatures, reference: LocalFeatures) -> Consensus:
         """Return the consensus of a pair: above, counts, by."""
-        key = _key((query, reference))
+        return self._consensus(_key((query, reference)), lambda: match_reference(query, reference))
+
+    def consensus_on(self, query: LocalFeatures, reference: LocalFeatures, pairs: NDArray[np.int32]) -> Consensus:
+        """Return the consensus of scikit-image's RANSAC on other matches: (K, 2) indices of query and reference."""
+        matches = _scaled(reference)[pairs[:, 1]], _scaled(query)[pairs[:, 0]]
+        digest = hashlib.sha256(pairs.tobytes()).hexdigest()[:16]
+        return self._consensus(f"{_key((query, reference))} {digest}", lambda: matches)
+
+    def _consensus(self, key: str, match: Callable[[], tuple[Points, Points]]) -> Consensus:
         if key not in self._found:
-            matches = match_reference(query, reference)
+            matches = match()
             found = consensus_of(len(matches[0]), lambda seed: count_in_batches(matches, seed))
             self._found[key] = {"pair": key} | found
             if self._path is not None:
