@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
+from landmark_spark.delf_settings import DelfSettings
 from landmark_spark.model_settings import BackboneSettings, FineTuneSettings, PredictSettings, TrainSettings
 from landmark_spark.setting_fields import setting
 from landmark_spark.verification_settings import LocalFeatureSettings, VerifySettings
@@ -18,6 +19,7 @@ __all__ = [
     "BackboneSettings",
     "Config",
     "ConfigError",
+    "DelfSettings",
     "DownloadSettings",
     "FineTuneSettings",
     "IndexSettings",
@@ -182,6 +184,7 @@ class Config:
     train: TrainSettings = field(default_factory=TrainSettings)
     fine_tune: FineTuneSettings = field(default_factory=FineTuneSettings)
     predict: PredictSettings = field(default_factory=PredictSettings)
+    delf: DelfSettings = field(default_factory=DelfSettings)
     local_features: LocalFeatureSettings = field(default_factory=LocalFeatureSettings)
     verify: VerifySettings = field(default_factory=VerifySettings)
     submission: SubmissionSettings = field(default_factory=SubmissionSettings)

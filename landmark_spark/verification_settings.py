@@ -14,10 +14,16 @@ __all__ = ["LocalFeatureSettings", "VerifySettings"]
 class LocalFeatureSettings:
     """Stage extract_local_features."""
 
-    SPEED: ClassVar[frozenset[str]] = frozenset()
+    SPEED: ClassVar[frozenset[str]] = frozenset({"batch_size", "num_threads"})
 
-    kind: Literal["sift"] = setting("sift", "sift: OpenCV's SIFT with RootSIFT normalisation; needs no weights")
+    kind: Literal["sift", "delf_vgg16"] = setting(
+        "sift",
+        "sift: OpenCV's SIFT with RootSIFT normalisation, which needs no weights; delf_vgg16: our own DELF, which the "
+        "stage train_delf trains",
+    )
     max_keypoints: int = setting(1000, "strongest keypoints kept of an image", minimum=4)
+    batch_size: int = setting(8, "images given to a network at once", minimum=1)
+    num_threads: int = setting(1, "CPU threads of a task that runs a network; Spark runs one task a core", minimum=1)
 
 
 @dataclass(frozen=True)
