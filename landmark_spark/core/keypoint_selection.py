@@ -44,7 +44,8 @@ def select_keypoints(keypoints: Floats, scores: Floats, *, max_keypoints: int, r
     order: NDArray[np.intp] = np.argsort(-scores, kind="stable")
     if radius == 0.0:
         return order[:max_keypoints]
-    return order[_suppress(keypoints[order], max_keypoints, radius)]
+    chosen: NDArray[np.intp] = order[_suppress(keypoints[order], max_keypoints, radius)]
+    return chosen
 
 
 def _suppress(points: NDArray[Any], max_keypoints: int, radius: float) -> NDArray[np.intp]:
