@@ -21,7 +21,7 @@ class DelfSettings:
     )
     scales: str = setting("0.5 0.7071 1.0 1.4142", "factors by which an image is resized, above 0 and at most 8")
     radius: float = setting(
-        0.0, "a keypoint with a stronger one nearer than this many pixels is left out; 0 = none is", minimum=0.0
+        4.0, "a keypoint with a stronger one nearer than this many pixels is left out; 0 = none is", minimum=0.0
     )
     dimensions: int = setting(128, "of a descriptor after the PCA; published: 40", minimum=1, maximum=512)
     whiten: bool = setting(True, "divide by the deviation of each component after the PCA; not so published")

@@ -28,7 +28,8 @@ def cell_centres(stride: int, *, resized: Size, original: Size) -> Floats:
         for length, whole in zip(resized, original, strict=True)
     )
     x, y = np.meshgrid(columns, rows)
-    return np.stack([x.ravel(), y.ravel()], axis=1).astype(np.float32)
+    centres: Floats = np.stack([x.ravel(), y.ravel()], axis=1).astype(np.float32)
+    return centres
 
 
 def select_keypoints(keypoints: Floats, scores: Floats, *, max_keypoints: int, radius: float) -> NDArray[np.intp]:
@@ -42,9 +43,8 @@ def select_keypoints(keypoints: Floats, scores: Floats, *, max_keypoints: int, r
             f"max_keypoints should be at least 1 and radius at least 0. Received: {max_keypoints}, {radius}"
         )
     order: NDArray[np.intp] = np.argsort(-scores, kind="stable")
-    if radius == 0.0:
-        return order[:max_keypoints]
-    chosen: NDArray[np.intp] = order[_suppress(keypoints[order], max_keypoints, radius)]
+    kept = np.arange(min(len(order), max_keypoints))
+    chosen: NDArray[np.intp] = order[kept if radius == 0.0 else _suppress(keypoints[order], max_keypoints, radius)]
     return chosen
 
 
