@@ -13,7 +13,7 @@ def describe_stages() -> str:
     """Return the stages and the tables as Markdown: the README's."""
     lines = ["| stage | reads | writes | GPU | what it does |", "|---|---|---|---|---|"]
     for stage in STAGES:
-        gpu = "yes" if stage.accelerator else ""
+        gpu = "yes" if stage.accelerator is True else ""
         reads = ", ".join(f"`{each.output.name}`" for each in stage.reads) or "the csv files"
         writes = ", ".join(f"`{each.path if isinstance(each, Artifact) else each.name}`" for each in stage.outputs)
         lines.append(f"| `{stage.name}` | {reads} | {writes} | {gpu} | {stage.summary} |")

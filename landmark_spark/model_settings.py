@@ -122,4 +122,6 @@ class PredictSettings:
     SPEED: ClassVar[frozenset[str]] = frozenset({"batch_size"})
 
     top_k: int = setting(5, "landmarks kept for each image", minimum=1)
-    batch_size: int = setting(512, "images a call of the model", minimum=1)
+    batch_size: int = setting(
+        512, "images a call of the top model; a fine-tuned one, from pixels on, takes backbone.batch_size", minimum=1
+    )

@@ -44,11 +44,13 @@ from landmark_spark.settings import (
 from landmark_spark.stages.download_images import address_of, download_images
 from landmark_spark.stages.extract_bottlenecks import extract_bottlenecks, find_weights, weights_digest
 from landmark_spark.stages.extract_local_features import extract_local_features
-from landmark_spark.stages.fine_tune import base_and_training, fine_tune
+from landmark_spark.stages.feature_kinds import features_also, features_on_accelerator, find_features
+from landmark_spark.stages.fine_tune import base_and_training, check_fine_tuning, fine_tune
 from landmark_spark.stages.index_images import check_headers, csv_digests, index_images
 from landmark_spark.stages.predict_landmarks import predict_landmarks
 from landmark_spark.stages.train_delf import check_delf, delf_also, train_delf
 from landmark_spark.stages.train_top_model import train_top_model
+from landmark_spark.stages.training_process import check_workers
 from landmark_spark.stages.verify_landmarks import verify_landmarks
 from landmark_spark.stages.write_report import read_solution, solution_digest, write_report
 from landmark_spark.stages.write_submission import write_submission
@@ -92,10 +94,11 @@ class Stage:
 
     inputs: tables read shard by shard, or ``whole(...)``. settings: its section of the configuration. also: what else
     its result depends on, such as the contents of a csv file. version: raised when the same settings give another
-    result. accelerator: it is what a GPU is for. keeps_rows: every shard has as many rows as the same shard of the
-    first input. fetches: it goes out to the URLs, so that a served folder must be up, and what failed there can be
-    retried by its status, the first column that its output counts. preflight: raises where something it needs is not
-    there; called before the first stage of a run, so that hours of downloads do not end in a missing file.
+    result. accelerator: it is what a GPU is for, or a function that tells by the settings whether it is. keeps_rows:
+    every shard has as many rows as the same shard of the first input. fetches: it goes out to the URLs, so that a
+    served folder must be up, and what failed there can be retried by its status, the first column that its output
+    counts. preflight: raises where something it needs is not there; called before the first stage of a run, so that
+    hours of downloads do not end in a missing file.
     """
 
     function: Callable[..., Any]
@@ -103,7 +106,7 @@ class Stage:
     outputs: tuple[Output, ...]
     settings: type
     also: Callable[[Config], Mapping[str, Any]] = _nothing_else
-    accelerator: bool = False
+    accelerator: bool | Callable[[Config], bool] = False
     keeps_rows: bool = False
     fetches: bool = False
     preflight: Callable[[Config], object] | None = None
@@ -119,6 +122,10 @@ class Stage:
         """The inputs, each with its mode; what is not sharded is read whole."""
         found = (each if isinstance(each, Input) else Input(each, whole=False) for each in self.inputs)
         return tuple(Input(each.output, each.whole or not each.output.sharded) for each in found)
+
+    def on_accelerator(self, config: Config) -> bool:
+        """Whether its tasks are given a GPU each, where Spark hands out any."""
+        return self.accelerator(config) if callable(self.accelerator) else self.accelerator
 
     @property
     def sharded(self) -> bool:
@@ -170,6 +177,7 @@ STAGES = (
         outputs=(TOP_MODEL,),
         settings=TrainSettings,
         accelerator=True,
+        preflight=check_workers,
     ),
     Stage(
         fine_tune,
@@ -178,6 +186,7 @@ STAGES = (
         settings=FineTuneSettings,
         also=base_and_training,
         accelerator=True,
+        preflight=check_fine_tuning,
     ),
     Stage(
         predict_landmarks,
@@ -200,6 +209,9 @@ STAGES = (
         inputs=(IMAGES, whole(PREDICTIONS), DELF_MODEL),
         outputs=(LOCAL_FEATURES,),
         settings=LocalFeatureSettings,
+        also=features_also,
+        accelerator=features_on_accelerator,
+        preflight=find_features,
     ),
     Stage(
         verify_landmarks,

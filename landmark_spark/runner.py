@@ -186,6 +186,7 @@ class _Run:
                 _check_reach(str(self.resources.session.sparkContext.master))
                 base_url = stack.enter_context(serve_folder(config.serve_folder))
                 config = dataclasses.replace(config, base_url=base_url, serve_folder="")
+            on_accelerator = stage.on_accelerator(config)
             context = Context(
                 self.resources.session,
                 self.store,
@@ -195,12 +196,13 @@ class _Run:
                 self._timings(),
                 self.choice.retry,
                 retried,
-                self.resources.accelerator_profile if stage.accelerator else None,
+                self.resources.accelerator_profile if on_accelerator else None,
+                self.choice.force,
             )
             totals = self._totals(stage, stamps, inventory)
             with _one_line_errors(stage), told_progress(context, stage.name, stage.outputs[0], totals):
                 inputs = [self._read(each, context, inventory) for each in stage.reads]
-                workers = accelerator_workers if stage.accelerator else contextlib.nullcontext
+                workers = accelerator_workers if on_accelerator else contextlib.nullcontext
                 with workers(context.spark.sparkContext):
                     made = stage.function(context, *inputs)
                 results = made if len(stage.outputs) > 1 else (made,)

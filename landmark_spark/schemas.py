@@ -215,7 +215,7 @@ LOCAL_FEATURES = Table(
             _column("height", pa.int32(), "of the image the features were found in, pixels"),
             _column("num_keypoints", pa.int32(), "N"),
             _column("keypoints", pa.binary(), "(N, 2) float32, (x, y) in pixels of the stored larger image"),
-            _column("descriptors", pa.binary(), "(N, D) float16, unit length; D = 128 for SIFT"),
+            _column("descriptors", pa.binary(), "(N, D) float16, unit length; D = 128 for SIFT, 40 for DELF"),
         ]
     ),
     order=("split", "id"),

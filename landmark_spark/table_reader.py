@@ -47,11 +47,17 @@ class TaskReader:
 
     def __call__(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """Yield the rows of the files whose numbers the batches hold."""
+        return self._read(number for batch in batches for number in batch.column(0).to_pylist())
+
+    def read(self) -> Iterator[pa.RecordBatch]:
+        """Yield the rows of all files, in their order, for who is in a task already."""
+        return self._read(range(len(self.files)))
+
+    def _read(self, numbers: Iterable[int]) -> Iterator[pa.RecordBatch]:
         ledger = Ledger(self.url)
-        for batch in batches:
-            for number in batch.column(0).to_pylist():
-                shard, name = self.files[number]
-                yield from self._rows(ledger, shard, name)
+        for number in numbers:
+            shard, name = self.files[number]
+            yield from self._rows(ledger, shard, name)
 
     def _rows(self, ledger: Ledger, shard: int, name: str) -> Iterator[pa.RecordBatch]:
         with _open(ledger.file_system, ledger.path(name)) as parquet:

@@ -12,17 +12,35 @@ __all__ = ["LocalFeatureSettings", "VerifySettings"]
 
 @dataclass(frozen=True)
 class LocalFeatureSettings:
-    """Stage extract_local_features."""
+    """Stage extract_local_features.
 
-    SPEED: ClassVar[frozenset[str]] = frozenset({"batch_size", "num_threads"})
+    Settings of one kind, ``delf_...``, count for that kind alone: stages/feature_kinds.py puts them into the stage's
+    fingerprint, and of an export not where it lies but what it holds.
+    """
 
-    kind: Literal["sift", "delf_vgg16"] = setting(
+    SPEED: ClassVar[frozenset[str]] = frozenset(
+        {"batch_size", "num_threads", "delf_export", "delf_scales", "delf_score_threshold", "delf_dimensions"}
+    )
+
+    kind: Literal["sift", "delf", "delf_vgg16"] = setting(
         "sift",
-        "sift: OpenCV's SIFT with RootSIFT normalisation, which needs no weights; delf_vgg16: our own DELF, which the "
-        "stage train_delf trains",
+        "sift: OpenCV's SIFT with RootSIFT normalisation, which needs no weights; delf: an official DELF export, see "
+        "docs/delf.md; delf_vgg16: our own DELF, which the stage train_delf trains",
     )
     max_keypoints: int = setting(1000, "strongest keypoints kept of an image", minimum=4)
-    batch_size: int = setting(8, "images given to a network at once", minimum=1)
+    delf_export: str = setting(
+        "", "folder of an official DELF export, with model/ and pca/; for kind delf", is_path=True
+    )
+    delf_scales: str = setting(
+        "0.25 0.3536 0.5 0.7071 1.0 1.4142 2.0", "factors by which DELF resizes an image; the default as published"
+    )
+    delf_score_threshold: float = setting(
+        100.0, "least attention score; 100 as published for DELF, 175 for DELG", minimum=0.0
+    )
+    delf_dimensions: int = setting(
+        40, "of a descriptor after its PCA; as published: 40 for DELF v1, 128 for GLD", minimum=1
+    )
+    batch_size: int = setting(16, "images given to the extractor at once; official exports take one", minimum=1)
     num_threads: int = setting(1, "CPU threads of a task that runs a network; Spark runs one task a core", minimum=1)
 
 

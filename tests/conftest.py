@@ -23,6 +23,15 @@ def photos():
 
 
 @pytest.fixture(scope="session")
+def delf_fixtures():
+    """The folder of official DELF files; skips where it is not there."""
+    folder = SHARED / "fixtures" / "delf"
+    if not folder.is_dir():
+        pytest.skip(f"the official DELF files are not at {folder}")
+    return folder
+
+
+@pytest.fixture(scope="session")
 def spark():
     """The session that the run itself would open, on two cores."""
     from landmark_spark.session import open_session

@@ -62,7 +62,7 @@ def test_a_finished_store_needs_nothing():
 @pytest.mark.parametrize(
     ("override", "first", "count"),
     [
-        ("download.large_side=256", "download_images", 9),
+        ("download.large_side=256", "download_images", 10),
         ("train.epochs=3", "train_top_model", 7),
         ("fine_tune.epochs=1", "fine_tune", 6),
         ("local_features.max_keypoints=500", "extract_local_features", 4),

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from landmark_spark.core.delf_network import (
     LAYER_STRIDES,
@@ -20,6 +19,7 @@ from landmark_spark.core.delf_network import (
 )
 from landmark_spark.core.delf_vgg16 import DELF_FILE, EXTRACTOR_FILE, PCA_FILE, DelfForm, describe_cells
 from landmark_spark.core.dense_features import compile_dense, find_cells
+from landmark_spark.core.local_features import RgbImage
 from landmark_spark.core.model_files import save_model, write_history, write_json
 from landmark_spark.core.pca import Pca, fit_pca, normalise
 from landmark_spark.core.refitting import Phase, Training, train_and_refit
@@ -27,8 +27,6 @@ from landmark_spark.core.top_model import smoothed_cross_entropy
 from landmark_spark.core.training_loop import BuildTrainee, History, Trainee, build_trainee
 
 __all__ = ["DelfTrainingPlan", "learn_pca", "train_attention", "train_delf"]
-
-RgbImage = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)

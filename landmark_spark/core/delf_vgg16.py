@@ -15,16 +15,13 @@ from numpy.typing import NDArray
 from landmark_spark.core.delf_network import LAYER_STRIDES
 from landmark_spark.core.dense_features import Cells, compile_dense, find_cells
 from landmark_spark.core.keypoint_selection import select_keypoints
-from landmark_spark.core.local_features import LocalFeatures
+from landmark_spark.core.local_features import ExtractMany, LocalFeatures, RgbImage, check_image
 from landmark_spark.core.model_files import ModelFileError, load_model
 from landmark_spark.core.pca import Pca, reduce_descriptors
 
-__all__ = ["DELF_FILE", "EXTRACTOR_FILE", "PCA_FILE", "DelfForm", "ExtractMany", "describe_cells", "load_delf_vgg16"]
+__all__ = ["DELF_FILE", "EXTRACTOR_FILE", "PCA_FILE", "DelfForm", "describe_cells", "load_delf_vgg16"]
 
 DELF_FILE, EXTRACTOR_FILE, PCA_FILE = "delf.json", "delf.keras", "pca.npz"
-
-RgbImage = NDArray[np.uint8]
-ExtractMany = Callable[[Sequence[RgbImage]], list[LocalFeatures]]
 
 _LOG = logging.getLogger(__name__)
 
@@ -97,8 +94,7 @@ def load_delf_vgg16(
 
     def extract(images: Sequence[RgbImage]) -> list[LocalFeatures]:
         for image in images:
-            if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
-                raise ValueError(f"image should be (H, W, 3) uint8, not empty. Received: {image.shape} {image.dtype}")
+            check_image(image)
         every = find_cells(images, run, scales=form.scales, stride=LAYER_STRIDES[form.layer])
         pairs = zip(images, every, strict=True)
         return [_features(image, cells, form, pca, max_keypoints) for image, cells in pairs]

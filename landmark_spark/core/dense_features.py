@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landmark_spark.core.keypoint_selection import cell_centres
+from landmark_spark.core.local_features import RgbImage
 from landmark_spark.core.model_runner import CompiledModel, ModelRunner
 
 __all__ = ["Cells", "compile_dense", "find_cells"]
 
 Floats = NDArray[np.float32]
-RgbImage = NDArray[np.uint8]
 Size = tuple[int, int]
 
 _BUCKET = 64

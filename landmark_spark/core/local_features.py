@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -10,9 +10,28 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["KINDS", "LocalFeatures", "load_extractor", "pack_array", "unpack_descriptors", "unpack_keypoints"]
+__all__ = [
+    "KINDS",
+    "ExtractMany",
+    "Extractor",
+    "LocalFeatures",
+    "RgbImage",
+    "check_image",
+    "load_extractor",
+    "one_by_one",
+    "pack_array",
+    "unpack_descriptors",
+    "unpack_keypoints",
+]
 
-Extractor = Callable[[NDArray[np.uint8]], "LocalFeatures"]
+RgbImage = NDArray[np.uint8]
+"""An image, (H, W, 3) uint8, RGB."""
+
+Extractor = Callable[[RgbImage], "LocalFeatures"]
+"""Finds the features of one image."""
+
+ExtractMany = Callable[[Sequence[RgbImage]], "list[LocalFeatures]"]
+"""Finds the features of several images, of any sizes; one LocalFeatures each, in their order."""
 
 _SIFT_SIZE = 128
 
@@ -62,6 +81,17 @@ def load_extractor(kind: str, *, max_keypoints: int) -> Extractor:
     return _LOADERS[kind](max_keypoints)
 
 
+def one_by_one(extract: Extractor) -> ExtractMany:
+    """Return an extractor of one image as one of several."""
+    return lambda images: [extract(image) for image in images]
+
+
+def check_image(image: RgbImage) -> None:
+    """Raise ValueError for what is no RGB image, or is empty."""
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
+        raise ValueError(f"image should be (H, W, 3) uint8, not empty. Received: {image.shape} {image.dtype}")
+
+
 def pack_array(array: NDArray[np.floating[Any]]) -> bytes:
     """Return the bytes of a float16 or float32 array, little-endian, in C order."""
     if array.dtype.kind != "f" or array.dtype.itemsize not in (2, 4):
@@ -98,9 +128,8 @@ def _load_sift(max_keypoints: int) -> Extractor:
     # OpenCV keeps all keypoints that are as strong as the last one it keeps, so that it may return more.
     sift = cv2.SIFT.create(nfeatures=max_keypoints)
 
-    def extract(image: NDArray[np.uint8]) -> LocalFeatures:
-        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
-            raise ValueError(f"image should be (H, W, 3) uint8, not empty. Received: {image.shape} {image.dtype}")
+    def extract(image: RgbImage) -> LocalFeatures:
+        check_image(image)
         height, width = image.shape[:2]
         grey = cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2GRAY)
         found, computed = sift.detectAndCompute(grey, cast(Any, None))  # no mask, which the stubs forget
@@ -127,4 +156,4 @@ def _to_root_sift(raw: NDArray[np.float32]) -> NDArray[np.float16]:
 _LOADERS: dict[str, Callable[[int], Extractor]] = {"sift": _load_sift}
 
 KINDS = tuple(_LOADERS)
-"""The kinds of local feature there are."""
+"""The kinds that ``load_extractor`` loads: those that need no weights."""

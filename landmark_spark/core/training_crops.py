@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
+
+from landmark_spark.core.local_features import RgbImage
 
 __all__ = ["load_cropping"]
 
-RgbImage = NDArray[np.uint8]
 
 _SCALES = (0.5, 1.0)
 """The published training resizes a piece by a factor up to 1; below half an image of 512 pixels little is left."""

@@ -48,9 +48,8 @@ def read_images(store: Store, files: Sequence[str], ids: Sequence[str], validati
     choice = RowChoice("validation", validation_fraction, with_status=True)
     schema = pa.schema([IMAGES.schema.field(each) for each in ("id", "class_index", "large_image", *choice.columns)])
     reader = TaskReader(store.url, schema, tuple((0, each) for each in files))
-    numbers = pa.record_batch([pa.array(range(len(files)), pa.int64())], names=["id"])
     wanted, found = frozenset(ids), []
-    for batch in reader(iter([numbers])):
+    for batch in reader.read():
         columns = {name: batch[name].to_numpy(zero_copy_only=False) for name in choice.columns}
         held_out = frozenset(choice.places(columns).tolist())
         for place, name in enumerate(batch["id"].to_pylist()):

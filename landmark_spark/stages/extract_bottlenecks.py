@@ -17,6 +17,7 @@ import pyarrow as pa
 from landmark_spark.core.backbone import NetworkPlan, build_network
 from landmark_spark.core.jpeg_batches import JpegDecoder
 from landmark_spark.core.model_runner import ModelRunner, compile_model, with_float16_outputs
+from landmark_spark.core.network_probe import probe_network
 from landmark_spark.core.networks import check_network
 from landmark_spark.core.precision import gpu_capability
 from landmark_spark.core.prefetching import run_ahead
@@ -52,12 +53,14 @@ def weights_digest(config: Config) -> dict[str, str]:
 
 
 def find_weights(config: Config) -> None:
-    """Raise ConfigError for a network there is not, WeightsNotFound or WeightsError where it has no weights."""
+    """Raise ConfigError for a network there is not, WeightsNotFound or WeightsError where no weights fit it."""
     try:
         check_network(config.backbone.name, config.download.image_size)
     except ValueError as error:
         raise ConfigError(f"backbone.name, download.image_size: {error}") from error
-    resolve_network_weights(config.backbone.name, config.backbone.weights)
+    weights = resolve_network_weights(config.backbone.name, config.backbone.weights)
+    if weights is not None:
+        probe_network(config.backbone.name, image_size=config.download.image_size, weights=weights)
 
 
 def extract_bottlenecks(context: Context, images: DataFrame) -> DataFrame:

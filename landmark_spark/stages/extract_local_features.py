@@ -1,28 +1,30 @@
-"""Stage: images, predictions, delf_model/ -> local_features."""
+"""Stage: images, predictions, delf_model/ -> local_features, on GPU executors where a network finds them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
+import pyarrow as pa
 
 from landmark_spark.commits import Commit
-from landmark_spark.core.delf_vgg16 import DELF_FILE, ExtractMany, load_delf_vgg16
 from landmark_spark.core.images import decode_jpeg
-from landmark_spark.core.local_features import load_extractor, pack_array
-from landmark_spark.gpu import claim_device, limit_native_threads
-from landmark_spark.schemas import LOCAL_FEATURES
+from landmark_spark.core.local_features import LocalFeatures, pack_array
+from landmark_spark.result_settings import results_of
+from landmark_spark.schemas import DELF_MODEL, LOCAL_FEATURES
 from landmark_spark.settings import LocalFeatureSettings
 from landmark_spark.stages.context import Context
-from landmark_spark.store import Store, conform, spark_schema
+from landmark_spark.stages.feature_kinds import FeatureSource, features_also, ship_features, takes_delf_model
+from landmark_spark.stages.kept_features import KeptFeatures, find_kept
+from landmark_spark.store import arrow_schema, conform, spark_schema
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
 __all__ = ["extract_local_features"]
+
+Row = dict[str, Any]
 
 
 def extract_local_features(
@@ -31,52 +33,55 @@ def extract_local_features(
     """Find keypoints in the test images and in the references of the landmarks predicted, and in no others."""
     from pyspark.sql import functions as F
 
-    predicted = predictions.where("rank = 0").select("landmark_id").distinct()
-    with_copy = images.where("status = 'ok' and large_image is not null")
-    is_test = F.col("split") == "test"
+    config = context.config
+    predicted = predictions.where("rank = 0").select("landmark_id").distinct().withColumn("is_predicted", F.lit(True))
+    is_reference = F.col("is_predicted") & (F.col("reference_rank") < config.verify.max_comparisons)
     chosen = (
-        with_copy.join(F.broadcast(predicted.withColumn("is_predicted", F.lit(True))), on="landmark_id", how="left")
-        .where(is_test | F.col("is_predicted"))
+        images.where("status = 'ok' and large_image is not null")
+        .join(F.broadcast(predicted), on="landmark_id", how="left")
+        .where((F.col("split") == "test") | is_reference)
         .select("id", "split", "landmark_id", "reference_rank", "shard", "large_image")
     )
-    task = _Extraction(context.config.local_features, context.store.url, delf_model.to_json())
-    found = chosen.mapInPandas(task, spark_schema(LOCAL_FEATURES), profile=context.accelerator_profile)
-    return conform(found, LOCAL_FEATURES)
+    model = {DELF_MODEL.name: delf_model.digest} if takes_delf_model(config.local_features) else {}
+    kept = find_kept(context, results_of(config, LocalFeatureSettings) | features_also(config), model)
+    task = _Extraction(ship_features(context.store, config.local_features, delf_model), kept)
+    rows = chosen.mapInArrow(task, spark_schema(LOCAL_FEATURES), profile=context.accelerator_profile)
+    return conform(rows, LOCAL_FEATURES)
 
 
 @dataclass(frozen=True)
 class _Extraction:
-    """Extracts the features of one partition inside a Spark task."""
+    """Makes the rows of one partition inside a Spark task: those kept as they are, the others by the extractor."""
 
-    settings: LocalFeatureSettings
-    store_url: str
-    delf_model: str
+    source: FeatureSource
+    kept: KeptFeatures
 
-    def __call__(self, batches: Iterable[pd.DataFrame]) -> Iterator[pd.DataFrame]:
-        extract = _load(self)
-        for batch in batches:
-            size = self.settings.batch_size
-            pictures = batch["large_image"].tolist()
-            groups = (pictures[start : start + size] for start in range(0, len(pictures), size))
-            found = [each for group in groups for each in extract([decode_jpeg(data) for data in group])]
-            yield batch.drop(columns="large_image").assign(
-                width=[each.width for each in found],
-                height=[each.height for each in found],
-                num_keypoints=[len(each.keypoints) for each in found],
-                keypoints=[pack_array(each.keypoints) for each in found],
-                descriptors=[pack_array(each.descriptors) for each in found],
-            )[spark_schema(LOCAL_FEATURES).names]
+    def __call__(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        rows = self.kept.rows(row for batch in batches for row in batch.to_pylist())
+        group: list[tuple[Row, Row | None]] = []
+        for pair in rows:
+            group.append(pair)
+            if len(group) == self.source.settings.batch_size:
+                yield self._batch(group)
+                group = []
+        if group:
+            yield self._batch(group)
+
+    def _batch(self, group: Sequence[tuple[Row, Row | None]]) -> pa.RecordBatch:
+        images = [decode_jpeg(row["large_image"]) for row, old in group if old is None]
+        found = iter(self.source.load()(images) if images else ())  # no network is loaded for rows that are all kept
+        schema = arrow_schema(LOCAL_FEATURES)
+        made = [old if old is not None else row | _columns(next(found)) for row, old in group]
+        return pa.RecordBatch.from_arrays(
+            [pa.array([row[each.name] for row in made], each.type) for each in schema], schema=schema
+        )
 
 
-@lru_cache(maxsize=1)
-def _load(task: _Extraction) -> ExtractMany:
-    """Load the extractor, once a Python worker."""
-    settings = task.settings
-    limit_native_threads()
-    if settings.kind != "delf_vgg16":
-        extract = load_extractor(settings.kind, max_keypoints=settings.max_keypoints)
-        return lambda images: [extract(image) for image in images]
-    claim_device(num_threads=settings.num_threads)
-    with Store(task.store_url).local_files(Commit.from_json(task.delf_model)) as files:
-        folder = files[DELF_FILE].parent
-        return load_delf_vgg16(folder, max_keypoints=settings.max_keypoints, batch_size=settings.batch_size)
+def _columns(features: LocalFeatures) -> Row:
+    return {
+        "width": features.width,
+        "height": features.height,
+        "num_keypoints": len(features.keypoints),
+        "keypoints": pack_array(features.keypoints),
+        "descriptors": pack_array(features.descriptors),
+    }

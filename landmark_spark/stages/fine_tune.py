@@ -19,28 +19,51 @@ from landmark_spark.core.fine_tuning import FINE_TUNING_FILE, FineTuningPlan
 from landmark_spark.core.fine_tuning import fine_tune as train
 from landmark_spark.core.images import decode_jpegs
 from landmark_spark.core.model_files import MODEL_FILE, write_json
+from landmark_spark.core.network_probe import probe_network
 from landmark_spark.core.refitting import Phase, Training
 from landmark_spark.core.top_model import MEASURED_FILE
 from landmark_spark.core.training_loop import LoopPlan
 from landmark_spark.result_settings import results_of
 from landmark_spark.schemas import FINE_TUNED_MODEL, IMAGES, LANDMARKS, TOP_MODEL
-from landmark_spark.settings import BackboneSettings, Config, FineTuneSettings, TrainSettings
+from landmark_spark.settings import BackboneSettings, Config, ConfigError, FineTuneSettings, TrainSettings
 from landmark_spark.stages.context import Context
 from landmark_spark.stages.extract_bottlenecks import ship_weights, weights_digest
 from landmark_spark.stages.train_top_model import landmarks_of
 from landmark_spark.stages.training_feed import Prepare, TrainingFeed
-from landmark_spark.stages.training_process import Place, TrainingTask, checkpoint_folder, run_training
+from landmark_spark.stages.training_process import Place, TrainingTask, check_workers, checkpoint_folder, run_training
 from landmark_spark.store import Store
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-__all__ = ["base_and_training", "fine_tune"]
+__all__ = ["base_and_training", "check_fine_tuning", "fine_tune"]
 
 
 def base_and_training(config: Config) -> dict[str, Any]:
     """Return what the fine-tuned model depends on besides its own settings."""
     return results_of(config, BackboneSettings, TrainSettings) | weights_digest(config)
+
+
+def check_fine_tuning(config: Config) -> None:
+    """Raise ConfigError for settings that do not fit the network."""
+    if not config.fine_tune.epochs:
+        return
+    check_workers(config)
+    name, num_frozen = config.backbone.name, config.fine_tune.num_frozen_layers
+    try:
+        network = probe_network(name, image_size=config.download.image_size)
+    except ValueError as error:
+        raise ConfigError(f"backbone.name, download.image_size: {error}") from error
+    if num_frozen > network.num_layers:
+        raise ConfigError(
+            f"fine_tune.num_frozen_layers should be at most {network.num_layers} for {name}. Received: {num_frozen}"
+        )
+    first_left = max(network.normalising, default=-1) + 1
+    if config.train.num_workers > 1 and num_frozen < first_left:
+        raise ConfigError(
+            f"fine_tune.num_frozen_layers should be at least {first_left} for {name} where train.num_workers is above "
+            f"1: its BatchNormalization layers would have moments of their own in each worker. Received: {num_frozen}"
+        )
 
 
 def fine_tune(context: Context, images: DataFrame, landmarks: DataFrame, top_model: Commit) -> tuple[FileEntry, ...]:

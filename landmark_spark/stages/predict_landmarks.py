@@ -17,7 +17,7 @@ from landmark_spark.core.model_files import MODEL_FILE, Score, best_classes, loa
 from landmark_spark.core.prefetching import run_ahead
 from landmark_spark.gpu import claim_device, limit_native_threads
 from landmark_spark.schemas import PREDICTIONS
-from landmark_spark.settings import BackboneSettings, PredictSettings
+from landmark_spark.settings import BackboneSettings
 from landmark_spark.stages.context import Context
 from landmark_spark.stages.extract_bottlenecks import num_decode_threads, regroup
 from landmark_spark.store import Store, arrow_schema, conform, spark_schema
@@ -35,7 +35,15 @@ def predict_landmarks(
     is_fine_tuned = any(each.path.endswith(f"/{MODEL_FILE}") for each in fine_tuned_model.files)
     model = fine_tuned_model if is_fine_tuned else top_model
     config = context.config
-    task = _Prediction(config.predict, config.backbone, config.download.image_size, context.store.url, model.to_json())
+    task = _Prediction(
+        top_k=config.predict.top_k,
+        # From pixels on it is the whole network, whose activations are what takes the memory.
+        batch_size=config.backbone.batch_size if is_fine_tuned else config.predict.batch_size,
+        backbone=config.backbone,
+        image_size=config.download.image_size,
+        store_url=context.store.url,
+        model=model.to_json(),
+    )
     if is_fine_tuned:
         tests = images.where("split = 'test' AND status = 'ok'").select("id", "shard", "image")
     else:
@@ -48,7 +56,8 @@ def predict_landmarks(
 class _Prediction:
     """Scores the test images of one partition inside a Spark task."""
 
-    settings: PredictSettings
+    top_k: int
+    batch_size: int
     backbone: BackboneSettings
     image_size: int
     store_url: str
@@ -58,9 +67,9 @@ class _Prediction:
         claim_device(num_threads=self.backbone.num_threads)
         score, landmark_ids = _load(self)
         with JpegDecoder(self.image_size, num_threads=num_decode_threads(self.backbone)) as decoder:
-            rows = regroup(batches, self.settings.batch_size)
+            rows = regroup(batches, self.batch_size)
             for batch, examples in run_ahead(rows, partial(_start, decoder), ahead=1):
-                yield _rows(batch, score(examples), landmark_ids, self.settings.top_k)
+                yield _rows(batch, score(examples), landmark_ids, self.top_k)
 
 
 def _start(decoder: JpegDecoder, batch: pa.RecordBatch) -> Callable[[], npt.NDArray[Any]]:
@@ -76,7 +85,7 @@ def _load(task: _Prediction) -> tuple[Score, npt.NDArray[np.int64]]:
     """Load the model, once a Python worker."""
     limit_native_threads()
     with Store(task.store_url).local_files(Commit.from_json(task.model)) as files:
-        return load_classifier(files[MODEL_FILE].parent, batch_size=task.settings.batch_size)
+        return load_classifier(files[MODEL_FILE].parent, batch_size=task.batch_size)
 
 
 def _rows(

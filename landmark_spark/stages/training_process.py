@@ -29,10 +29,19 @@ from landmark_spark.core.training_loop import BuildTrainee, build_trainee
 from landmark_spark.gpu import prepare_framework, task_gpus
 from landmark_spark.ledger import Output
 from landmark_spark.schemas import Artifact
+from landmark_spark.settings import Config, ConfigError
 from landmark_spark.stages.context import Context
 from landmark_spark.store import CHECKPOINTS, Store
 
-__all__ = ["Files", "Place", "TrainingKilledError", "TrainingTask", "checkpoint_folder", "run_training"]
+__all__ = [
+    "Files",
+    "Place",
+    "TrainingKilledError",
+    "TrainingTask",
+    "check_workers",
+    "checkpoint_folder",
+    "run_training",
+]
 
 Files = tuple[FileEntry, ...]
 
@@ -66,6 +75,18 @@ class TrainingTask(ABC):
     @abstractmethod
     def train(self, place: Place, checkpoints: Mapping[Phase, Checkpoints], folder: Path) -> None:
         """Train; leave the files of the model in the folder."""
+
+
+def check_workers(config: Config) -> None:
+    """Raise ConfigError for several workers on a backend of Keras that cannot train together."""
+    if config.train.num_workers > 1 and _backend() != "tensorflow":
+        raise ConfigError(
+            f"KERAS_BACKEND should be tensorflow where train.num_workers is above 1. Received: {_backend()}"
+        )
+
+
+def _backend() -> str:
+    return os.environ.get("KERAS_BACKEND", "tensorflow")
 
 
 def run_training(context: Context, task: TrainingTask, artifact: Artifact, *, num_workers: int) -> Files:
@@ -153,6 +174,6 @@ def checkpoint_folder(stage: str, store: Store, inputs: Sequence[Output], decide
     digests = {
         each.name: digest_of({shard: commit.digest for shard, commit in store.commits(each).items()}) for each in inputs
     }
-    made_by = [landmark_spark.__version__, version("keras"), os.environ.get("KERAS_BACKEND", "tensorflow")]
+    made_by = [landmark_spark.__version__, version("keras"), _backend()]
     text = json.dumps([decides, digests, made_by], sort_keys=True, default=str)
     return f"{CHECKPOINTS}/{stage}/{hashlib.sha256(text.encode()).hexdigest()[:16]}"

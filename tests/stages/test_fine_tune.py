@@ -13,13 +13,16 @@ from store_rows import STAMP
 from landmark_spark.commits import WHOLE, FileEntry
 from landmark_spark.config import load_config
 from landmark_spark.core.images import encode_jpeg
+from landmark_spark.core.network_probe import NetworkFacts
 from landmark_spark.partition_writer import PartitionWriter
 from landmark_spark.schemas import BOTTLENECKS, FINE_TUNED_MODEL, IMAGES, LANDMARKS, TOP_MODEL
+from landmark_spark.settings import ConfigError
 from landmark_spark.stages import predict_landmarks as stage
 from landmark_spark.stages.context import Context
-from landmark_spark.stages.fine_tune import fine_tune
+from landmark_spark.stages.fine_tune import check_fine_tuning, fine_tune
 from landmark_spark.stages.predict_landmarks import predict_landmarks
 from landmark_spark.stages.train_top_model import train_top_model
+from landmark_spark.stages.training_process import check_workers
 from landmark_spark.store import Store, arrow_schema
 
 SETTINGS = [
@@ -144,8 +147,10 @@ def predict(made, monkeypatch, fine_tuned):
     predict_landmarks(made.context, images, bottlenecks, made.top, fine_tuned)
     if images.task is None:
         assert bottlenecks.task.model == made.top.to_json()
+        assert bottlenecks.task.batch_size == made.context.config.predict.batch_size
         return None
     assert bottlenecks.task is None
+    assert images.task.batch_size == made.context.config.backbone.batch_size  # not the top model's hundreds
     tests = [row for row in rows() if row["split"] == "test"]
     batch = pa.RecordBatch.from_pydict(
         {
@@ -176,3 +181,27 @@ def test_without_epochs_there_is_a_note_and_no_model(made):
     (file,) = fine_tune(context, None, None, made.top)
     assert json.loads(made.store.read_bytes(file.path)) == {"epochs": 0}
     assert file.path.endswith("/fine_tuning.json")
+
+
+def test_more_frozen_layers_than_the_base_has_are_refused_before_anything_runs():
+    with pytest.raises(ConfigError, match="num_frozen_layers should be at most 19 for vgg16. Received: 20"):
+        check_fine_tuning(load_config(None, ["fine_tune.epochs=1", "fine_tune.num_frozen_layers=20"]))
+    check_fine_tuning(load_config(None, ["fine_tune.epochs=1", "fine_tune.num_frozen_layers=19"]))
+    check_fine_tuning(load_config(None, ["fine_tune.epochs=0", "fine_tune.num_frozen_layers=20"]))
+
+
+def test_normalisation_is_not_trained_by_several_workers(monkeypatch):
+    facts = NetworkFacts(10, normalising=(2, 6))
+    monkeypatch.setattr("landmark_spark.stages.fine_tune.probe_network", lambda *_, **__: facts)
+    settings = ["fine_tune.epochs=1", "backbone.name=mobilenet"]
+    with pytest.raises(ConfigError, match="should be at least 7 for mobilenet where train.num_workers is above 1"):
+        check_fine_tuning(load_config(None, [*settings, "train.num_workers=2", "fine_tune.num_frozen_layers=6"]))
+    check_fine_tuning(load_config(None, [*settings, "train.num_workers=2", "fine_tune.num_frozen_layers=7"]))
+    check_fine_tuning(load_config(None, [*settings, "fine_tune.num_frozen_layers=0"]))
+
+
+def test_several_workers_on_another_backend_are_refused_before_anything_runs(monkeypatch):
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    with pytest.raises(ConfigError, match="KERAS_BACKEND should be tensorflow .* Received: jax"):
+        check_workers(load_config(None, ["train.num_workers=2"]))
+    check_workers(load_config(None, ["train.num_workers=1"]))
