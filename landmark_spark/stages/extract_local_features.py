@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from landmark_spark.commits import Commit
+from landmark_spark.commits import WHOLE, Commit, digest_of
 from landmark_spark.core.images import decode_jpeg
 from landmark_spark.core.local_features import LocalFeatures, pack_array
 from landmark_spark.result_settings import results_of
@@ -42,7 +42,8 @@ def extract_local_features(
         .where((F.col("split") == "test") | is_reference)
         .select("id", "split", "landmark_id", "reference_rank", "shard", "large_image")
     )
-    model = {DELF_MODEL.name: delf_model.digest} if takes_delf_model(config.local_features) else {}
+    is_needed = takes_delf_model(config.local_features)
+    model = {DELF_MODEL.name: digest_of({WHOLE: delf_model.digest})} if is_needed else {}
     kept = find_kept(context, results_of(config, LocalFeatureSettings) | features_also(config), model)
     task = _Extraction(ship_features(context.store, config.local_features, delf_model), kept)
     rows = chosen.mapInArrow(task, spark_schema(LOCAL_FEATURES), profile=context.accelerator_profile)

@@ -10,7 +10,7 @@ import pytest
 from store_rows import STAMP
 
 from landmark_spark.cli import main
-from landmark_spark.commits import WHOLE
+from landmark_spark.commits import WHOLE, digest_of
 from landmark_spark.config import load_config
 from landmark_spark.core.delf_vgg16 import load_delf_vgg16
 from landmark_spark.core.images import decode_jpeg, encode_jpeg
@@ -214,6 +214,8 @@ def test_the_whole_pipeline_runs_with_it(finished, tmp_path, tiny_arguments):
         keypoints = unpack_keypoints(row["keypoints"])
         assert unpack_descriptors(row["descriptors"], row["num_keypoints"]).shape == (50, 16)
         assert (keypoints < [row["width"], row["height"]]).all()
+    model = {"delf_model": digest_of({WHOLE: kept.commits(DELF_MODEL)[WHOLE].digest})}
+    assert all(model.items() <= each.stamp.inputs.items() for each in kept.commits(LOCAL_FEATURES).values())
     assert kept.read_arrow(VERIFICATIONS, ["num_inliers"]).num_rows == sum(
         commit.num_rows for commit in kept.commits(VERIFICATIONS).values()
     )
