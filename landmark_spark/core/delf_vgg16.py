@@ -71,9 +71,10 @@ def load_delf_vgg16(
     kept. batch_size: images of one size that go through the network at once; halved where memory runs out, which
     ``tell`` is told.
 
-    The same images in the same call give the same bytes. What else is in a batch has no part in an image's features
-    but through the order in which the framework sums, which may depend on the batch's size: with bfloat16 an attention
-    score can then differ in its third digit. An image with a side below 32 pixels at all scales has no keypoints.
+    The same images in the same call give the same bytes. An image's features do not depend on what else is in its
+    batch, as far as the framework sums in the same order for batches of any size: TensorFlow did on a CPU, in bfloat16,
+    where four photos alone and together gave the same bytes; a GPU may not.
+    An image with a side below 32 pixels at all scales has no keypoints.
 
     Raises:
         ModelFileError: the files are not there, or do not belong together. ValueError: max_keypoints or batch_size is
