@@ -1,4 +1,4 @@
-"""The command line: run, plan, status, describe, evaluate; and the body of every file in jobs/."""
+"""The command line: run, plan, status, describe, evaluate, ...; and the body of every file in jobs/."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from landmark_spark import __version__
 from landmark_spark.config import load_config
 from landmark_spark.core.metrics import evaluate
 from landmark_spark.core.submission import FormatError, parse_solution, parse_submission
+from landmark_spark.evidence_commands import add_evidence_commands
 from landmark_spark.settings import Config, ConfigError
 
 if TYPE_CHECKING:
@@ -81,6 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_config_options(status)
     status.add_argument("--json", action="store_true", help="for machines")
     status.set_defaults(command=_status)
+    add_evidence_commands(commands, _add_config_options)
     describe = commands.add_parser("describe", help="print the stages, the tables and the statuses of downloads")
     describe.set_defaults(command=_describe)
     score = commands.add_parser("evaluate", help="print GAP and top-1 of a submission as one JSON object")

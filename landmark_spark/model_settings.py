@@ -37,7 +37,9 @@ class BackboneSettings:
         "of the network's arithmetic; auto: bfloat16 where the processor or GPU has units for it, else float32; "
         "name one where nodes differ; features are float16",
     )
-    batch_size: int = setting(32, "images a call of the network; halved by itself where memory runs out", minimum=1)
+    batch_size: int = setting(
+        32, "images a call of the network; halved by itself where memory runs out", minimum=1, maximum=4096
+    )
     num_threads: int = setting(1, "CPU threads of one task; Spark runs one task a core", minimum=1)
     num_decode_threads: int = setting(
         0, "threads that decode JPEGs in one task; 0 = one on a CPU, up to eight on a GPU", minimum=0, maximum=256
@@ -123,5 +125,8 @@ class PredictSettings:
 
     top_k: int = setting(5, "landmarks kept for each image", minimum=1)
     batch_size: int = setting(
-        512, "images a call of the top model; a fine-tuned one, from pixels on, takes backbone.batch_size", minimum=1
+        512,
+        "images a call of the top model; a fine-tuned one, from pixels on, takes backbone.batch_size",
+        minimum=1,
+        maximum=4096,
     )

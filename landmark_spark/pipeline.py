@@ -242,6 +242,7 @@ STAGES = (
         settings=ReportSettings,
         also=_report_also,
         preflight=read_solution,
+        version=2,
     ),
 )
 

@@ -152,7 +152,7 @@ def cause_of(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     if not lines:
         return type(error).__name__
-    traces = [index for index, line in enumerate(lines) if line.startswith("Traceback (most recent call last)")]
+    traces = [index for index, line in enumerate(lines) if "Traceback (most recent call last)" in line]
     if traces:
         below = [line for line in lines[traces[-1] + 1 :] if not line.startswith("at ")]
         return next((line for line in below if _ERROR_LINE.match(line)), below[-1] if below else lines[0])

@@ -199,6 +199,11 @@ class Config:
                 f"({self.download.references_per_landmark}): other images keep no larger copy. "
                 f"Received: {self.verify.max_comparisons}"
             )
+        if self.train.early_stopping_patience and not self.train.validation_fraction:
+            raise ConfigError(
+                "train.validation_fraction should be above 0 where train.early_stopping_patience is: nothing else "
+                f"tells when to stop. Received: 0 and {self.train.early_stopping_patience}"
+            )
         if bool(self.inputs.train_csv) != bool(self.inputs.test_csv):
             missing = "inputs.test_csv" if self.inputs.train_csv else "inputs.train_csv"
             raise ConfigError(f"{missing} should be given too: both csv files, or neither for the toy world")

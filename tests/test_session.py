@@ -75,6 +75,10 @@ def test_the_cause_is_what_lies_below_sparks_layers():
     assert cause_of(RuntimeError("An error occurred while calling o1.x.\n: a.Broken: why\n\tat b")) == "a.Broken: why"
     native = "Traceback (most recent call last):\n  File x\n    y\ncv2.error: (-215) empty\n\n\tat x.y(Z.scala:1)"
     assert cause_of(RuntimeError(native)) == "cv2.error: (-215) empty"
+    of_an_rdd = (
+        "api.python.PythonException: Traceback (most recent call last):\n  File x\na.Killed: why\n\n\tat java.base"
+    )
+    assert cause_of(RuntimeError(of_an_rdd)) == "a.Killed: why"
     assert cause_of(ValueError("short")) == "ValueError: short"
 
 

@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Augment", "AugmentationPlan", "load_augmentation"]
+__all__ = ["Augment", "AugmentationPlan", "Draw", "load_augmentation"]
 
 Images = npt.NDArray[np.uint8]
-Augment = Callable[[Images, int], Images]
+
+
+class Draw(NamedTuple):
+    """What the random changes of some images depend on, so that each image has the same ones whoever makes them.
+
+    seed: of the whole batch, from 0 to 2**32 - 1. first: the place of the first of these images in it. num_rows: of the
+    whole batch.
+    """
+
+    seed: int
+    first: int
+    num_rows: int
+
+
+Augment = Callable[[Images, Draw], Images]
 
 
 @dataclass(frozen=True)
@@ -32,9 +47,10 @@ class AugmentationPlan:
 
 
 def load_augmentation(plan: AugmentationPlan) -> Augment:
-    """Return a function of images (B, H, W, 3) uint8 and a seed from 0 to 2**32 - 1: changed images, same shape.
+    """Return a function of images (B, H, W, 3) uint8, some rows of a batch, and their draw: changed images, same shape.
 
-    The same images and seed give the same result. What moves in from outside is the nearest pixel of the border.
+    A row is changed alike in every part of the batch that has it. What moves in from outside is the nearest pixel of
+    the border.
     """
     import keras
 
@@ -52,12 +68,22 @@ def load_augmentation(plan: AugmentationPlan) -> Augment:
     if plan.horizontal_flip:
         layers.append(make.RandomFlip("horizontal"))
 
-    def augment(images: Images, seed: int) -> Images:
+    def augment(images: Images, draw: Draw) -> Images:
         changed = keras.ops.cast(images, "float32")
+        whole = np.empty((draw.num_rows, *images.shape[1:3], 0), np.float32)  # its shape is all that counts
         for number, layer in enumerate(layers):
-            layer.generator.state.assign(np.array([seed, number << 16], np.uint32))
-            changed = layer(changed, training=True)
+            layer.generator.state.assign(np.array([draw.seed, number << 16], np.uint32))
+            drawn = layer.get_random_transformation(whole, training=True)
+            mine = _rows_of(drawn, slice(draw.first, draw.first + len(images)))
+            changed = layer.transform_images(changed, mine, training=True)
         pixels: Images = np.clip(np.rint(keras.ops.convert_to_numpy(changed)), 0, 255).astype(np.uint8)
         return pixels
 
     return augment
+
+
+def _rows_of(drawn: Mapping[str, Any], rows: slice) -> dict[str, Any]:
+    """Return the part of a layer's draw that is of some rows; what is no tensor is of all."""
+    import keras
+
+    return {name: value[rows] if keras.ops.is_tensor(value) else value for name, value in drawn.items()}

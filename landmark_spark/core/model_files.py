@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import zipfile
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -45,7 +47,7 @@ def save_model(model: Any, path: Path) -> None:
     """Write a Keras model; the same weights are the same bytes."""
     path.parent.mkdir(parents=True, exist_ok=True)
     model.save(path)
-    _remove_dates(path)
+    _remove_traces(path)
 
 
 def load_model(path: Path) -> Any:
@@ -54,7 +56,7 @@ def load_model(path: Path) -> Any:
 
     try:
         return keras.saving.load_model(path, compile=False, safe_mode=True)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile, zlib.error) as error:
         raise ModelFileError(f"{path} should be a trained model. Received: {error}") from error
 
 
@@ -126,12 +128,26 @@ def write_json(path: Path, values: Mapping[str, Any]) -> None:
     path.write_text(json.dumps(values, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 
-def _remove_dates(path: Path) -> None:
-    """Write a Keras file again without the time it was saved at: the same weights are then the same bytes."""
+def _remove_traces(path: Path) -> None:
+    """Write a Keras file again without what only this process and this moment explain.
+
+    That is the time it was saved at, and the addresses in memory by which Keras tells which objects are one.
+    """
     with zipfile.ZipFile(path) as archive:
         parts = {name: archive.read(name) for name in sorted(archive.namelist())}
     metadata = json.loads(parts["metadata.json"])
+    parts["config.json"] = _renumbered(parts["config.json"])
     parts["metadata.json"] = json.dumps(metadata | {"date_saved": ""}, sort_keys=True).encode()
     with zipfile.ZipFile(path, "w") as archive:
         for name, data in parts.items():
             archive.writestr(zipfile.ZipInfo(name), data)  # dated 1980
+
+
+def _renumbered(config: bytes) -> bytes:
+    """Return a model's configuration with its shared objects numbered from 0 in the order in which they appear."""
+    numbers: dict[bytes, int] = {}
+
+    def number(found: re.Match[bytes]) -> bytes:
+        return found[1] + str(numbers.setdefault(found[2], len(numbers))).encode()
+
+    return re.sub(rb'("shared_object_id": )(\d+)', number, config)

@@ -5,7 +5,7 @@ from __future__ import annotations
 __all__ = ["is_out_of_memory"]
 
 _NAMES = {"ResourceExhaustedError", "OutOfMemoryError"}  # TensorFlow's; PyTorch's
-_WORDS = ("RESOURCE_EXHAUSTED", "out of memory", "CUDNN_STATUS_ALLOC_FAILED")  # JAX's XlaRuntimeError says it in words
+_WORDS = ("resource_exhausted", "out of memory", "cudnn_status_alloc_failed")  # JAX's XlaRuntimeError says it in words
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -17,4 +17,4 @@ def is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, MemoryError) or kinds & _NAMES:
         return True
     is_of_a_framework = isinstance(error, RuntimeError) or "OpError" in kinds  # TensorFlow's own root
-    return is_of_a_framework and any(word in str(error) for word in _WORDS)
+    return is_of_a_framework and any(word in str(error).lower() for word in _WORDS)

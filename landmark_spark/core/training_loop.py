@@ -113,6 +113,8 @@ def run_loop(
     while now.epoch < plan.epochs and not _has_stopped(now.history, plan.patience):
         now = _run_epoch(trainee, data, plan, now, keep)
     now = replace(now, state=trainee.get_state())
+    for values in now.state:
+        _check_finite(values)  # the last step's are in no loss
     if keep is not None:
         keep.save(now)
     if plan.patience and now.best is not None:
@@ -146,14 +148,20 @@ def _run_epoch(
             keep.save(now)
     if not now.num_examples:
         raise ValueError("an epoch should have at least one example. Received: none")
-    if not np.isfinite(now.total_loss):
-        raise ValueError(f"the loss should be finite: lower the learning rate. Received: {now.total_loss}")
+    _check_finite(now.total_loss)
     measured = {"loss": now.total_loss / now.num_examples}
     if data.validation is not None:
         measured |= _measure(trainee, data.validation(), plan.label_smoothing)
     ended = now.after_epoch(measured)
     is_best = bool(plan.patience) and best_epoch(ended.history, plan.patience) == ended.epoch
     return replace(ended, best=trainee.get_state()) if is_best else ended
+
+
+def _check_finite(values: Any) -> None:
+    """Raise ValueError for losses, scores or weights that a training which diverged leaves."""
+    if not np.all(np.isfinite(values)):
+        first = np.ravel(values)[~np.isfinite(np.ravel(values))][0]
+        raise ValueError(f"the loss should be finite: lower the learning rate. Received: {first}")
 
 
 @dataclass
@@ -170,6 +178,7 @@ def _measure(trainee: Trainee, batches: Iterator[tuple[Any, Labels]], label_smoo
     held = _Held()
     for features, labels in batches:
         scores = trainee.score(features)
+        _check_finite(scores)
         held.losses.append(_losses(scores, labels, label_smoothing))
         for label, best, value in zip(labels, np.argmax(scores, axis=1), scores.max(axis=1), strict=True):
             held.predictions.append(Prediction(f"{len(held.labels):012d}", int(best), float(value)))

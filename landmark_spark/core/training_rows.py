@@ -19,7 +19,8 @@ class RowChoice:
     """The training images of a part: "train", "validation" (what is held out of it) or "everything" (both).
 
     Held out is what has a ``holdout`` below validation_fraction, but never a landmark's first reference, so that each
-    can be learned. with_status: the table has a column ``status`` too, and only its "ok" rows have a picture.
+    can be learned; one whose first reference has no picture may have all others held out, and is then learned from
+    "everything" only. with_status: the table has a column ``status`` too, and only its "ok" rows have a picture.
     """
 
     part: Part

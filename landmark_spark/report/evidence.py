@@ -68,22 +68,25 @@ def choose_examples(
 ) -> dict[str, list[Judged]]:
     """Choose up to ``count`` examples of each kind among those that were compared with a reference.
 
-    accepted: most inliers; borderline: nearest to the threshold; rejected: most confident of those below a third of it;
-    confident_wrong: most confident among the wrong. Ties go by id; an image is shown once, in the first kind it fits.
+    accepted: verified, most inliers; borderline: from half the threshold to twice as much, nearest to it; rejected: not
+    verified, most confident; confident_wrong: most confident among the wrong. Ties go by id; an image is shown once.
+    The kinds choose in turn, so that few images are shared out between them.
     """
     compared = sorted((each for each in judged if each.best_reference_id is not None), key=lambda each: each.id)
     wrong = [each for each in compared if verdict_of(each, solution) in ("wrong", "no landmark")]
+    near = [each for each in compared if min_inliers <= 2 * each.num_inliers <= 4 * min_inliers]
     ranked = {
-        "confident_wrong": sorted(wrong, key=lambda each: -each.score),
-        "borderline": sorted(compared, key=lambda each: abs(each.num_inliers - min_inliers - 0.5)),
         "accepted": sorted((each for each in compared if each.is_verified), key=lambda each: -each.num_inliers),
-        "rejected": sorted(
-            (each for each in compared if 3 * each.num_inliers < min_inliers), key=lambda each: -each.score
-        ),
+        "borderline": sorted(near, key=lambda each: abs(each.num_inliers - min_inliers - 0.5)),
+        "rejected": sorted((each for each in compared if not each.is_verified), key=lambda each: -each.score),
+        "confident_wrong": sorted(wrong, key=lambda each: -each.score),
     }
-    chosen: dict[str, list[Judged]] = {}
+    chosen: dict[str, list[Judged]] = {kind: [] for kind in KINDS}
     shown: set[str] = set()
-    for kind, candidates in ranked.items():
-        chosen[kind] = [each for each in candidates if each.id not in shown][:count]
-        shown |= {each.id for each in chosen[kind]}
-    return {kind: chosen[kind] for kind in KINDS}
+    for _ in range(count):
+        for kind in KINDS:
+            free = next((each for each in ranked[kind] if each.id not in shown), None)
+            if free is not None:
+                chosen[kind].append(free)
+                shown.add(free.id)
+    return chosen

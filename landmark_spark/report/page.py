@@ -22,7 +22,7 @@ __all__ = ["write_report"]
 _GALLERIES = {
     "accepted": ("Accepted", "The geometry agrees: the predictions with the most inliers."),
     "borderline": ("Borderline", "The number of inliers is nearest to the threshold."),
-    "rejected": ("Rejected", "The classifier was confident, but few inliers were found."),
+    "rejected": ("Rejected", "The geometry does not agree: the most confident predictions without enough inliers."),
     "confident_wrong": ("Confident and wrong", "The mistakes that the classifier was most confident of."),
 }
 
@@ -54,6 +54,7 @@ def write_report(data: ReportData, folder: Path) -> None:
             headline=data.metrics.get(data.submission_mode),
             measures=charts.MEASURES,
             galleries=_galleries(names, data.examples),
+            empty_galleries=[_GALLERIES[kind][0] for kind in KINDS if kind not in {e.kind for e in data.examples}],
             max_lines=MAX_LINES,
         )
     )

@@ -6,15 +6,25 @@ H. Noh, A. Araujo, J. Sim, T. Weyand, B. Han, "Large-Scale Image Retrieval with 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
 
 from landmark_spark.core.images import encode_jpeg
 
-__all__ = ["LINE_COLORS", "MAX_LINES", "draw_matches"]
+__all__ = [
+    "LINE_COLORS",
+    "MAX_LINES",
+    "add_caption",
+    "compose_matches",
+    "draw_matches",
+    "encode_picture",
+    "mark_keypoints",
+]
 
 LINE_COLORS = ((240, 228, 66), (86, 180, 233), (230, 159, 0), (0, 200, 140), (255, 120, 190))
 """RGB of the lines, taken in turn: hues of Okabe and Ito that stand out from photos, for every kind of colour sight."""
@@ -23,6 +33,9 @@ MAX_LINES = 60
 """More lines than this would hide the images; beyond it they are drawn for inliers spread evenly over the list."""
 
 _GREY = (150, 150, 150)
+_TEXT = (235, 235, 235)
+_TEXT_SIZE = 18
+_MIN_TEXT_SIZE = 9
 _BACKGROUND = 24
 _GAP = 8
 _QUALITY = 88
@@ -39,6 +52,20 @@ def draw_matches(
     *,
     height: int = 320,
 ) -> bytes:
+    """Draw matches as ``compose_matches`` does, and return the picture as JPEG."""
+    composed = compose_matches(test_image, reference_image, test_points, reference_points, inliers, height=height)
+    return encode_jpeg(composed, _QUALITY)
+
+
+def compose_matches(
+    test_image: NDArray[np.uint8],
+    reference_image: NDArray[np.uint8],
+    test_points: NDArray[Any],
+    reference_points: NDArray[Any],
+    inliers: NDArray[np.bool_],
+    *,
+    height: int = 320,
+) -> NDArray[np.uint8]:
     """Draw the test image left and the reference right, inliers joined by coloured lines, other matches as grey dots.
 
     Both are scaled to the height; one more than twice as wide as high is scaled to that width and stands in the middle.
@@ -52,7 +79,7 @@ def draw_matches(
         height: of the picture, pixels.
 
     Returns:
-        A JPEG.
+        (height, W, 3) uint8, RGB.
 
     Raises:
         ValueError: an argument has another shape or type, or a point is not finite.
@@ -68,7 +95,41 @@ def draw_matches(
         for point in points[~inliers]:
             _dot(picture, point, radius=2, color=_GREY)
     _draw_inliers(picture, left_points[inliers], right_points[inliers])
-    return encode_jpeg(picture, _QUALITY)
+    return picture
+
+
+def mark_keypoints(image: NDArray[np.uint8], keypoints: NDArray[Any]) -> NDArray[np.uint8]:
+    """Return a copy of an image, (H, W, 3) uint8 RGB, with a small grey dot at each keypoint, (N, 2) (x, y) in pixels.
+
+    What is drawn over it, as ``compose_matches`` draws inliers, hides the dots of those.
+    """
+    marked = np.ascontiguousarray(image).copy()
+    for point in keypoints[np.isfinite(keypoints).all(axis=1)]:
+        _dot(marked, np.clip(point, 0, np.array(image.shape[1::-1]) - 1), radius=1, color=_GREY)
+    return marked
+
+
+def add_caption(picture: NDArray[np.uint8], lines: Sequence[str]) -> NDArray[np.uint8]:
+    """Return a picture, (H, W, 3) uint8 RGB, with lines of text on a dark strip below it, shrunk to fit its width."""
+    drawing = ImageDraw.Draw(Image.new("RGB", (1, 1)))
+    width = picture.shape[1] - 2 * _GAP
+    longest = max((drawing.textlength(line, _font(_TEXT_SIZE)) for line in lines), default=0)
+    size = max(_MIN_TEXT_SIZE, int(_TEXT_SIZE * min(1.0, width / longest))) if longest else _TEXT_SIZE
+    step = round(1.5 * size)
+    strip = Image.new("RGB", (picture.shape[1], step * len(lines) + 2 * _GAP), (_BACKGROUND,) * 3)
+    drawing = ImageDraw.Draw(strip)
+    for number, line in enumerate(lines):
+        drawing.text((_GAP, _GAP + number * step), line, fill=_TEXT, font=_font(size))
+    return np.vstack([picture, np.asarray(strip)])
+
+
+def encode_picture(picture: NDArray[np.uint8], suffix: str) -> bytes:
+    """Return a picture, (H, W, 3) uint8 RGB, as the bytes of a file: suffix .png, .jpg or .jpeg."""
+    if suffix in (".jpg", ".jpeg"):
+        return encode_jpeg(picture, _QUALITY)
+    if suffix != ".png":
+        raise ValueError(f"suffix should be .png, .jpg or .jpeg. Received: {suffix!r}")
+    return cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1].tobytes()
 
 
 def _panel(image: NDArray[Any], points: NDArray[Any], height: int) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -94,6 +155,10 @@ def _draw_inliers(picture: NDArray[Any], left: NDArray[Any], right: NDArray[Any]
         for point in (left[index], right[index]):
             _dot(picture, point, radius=4, color=(0, 0, 0))  # a dark rim, to be seen on bright photos
             _dot(picture, point, radius=3, color=colors.get(index, LINE_COLORS[0]))
+
+
+def _font(size: int) -> Any:
+    return ImageFont.load_default(size)  # the one that Pillow brings: Latin letters
 
 
 def _dot(picture: NDArray[Any], point: NDArray[Any], *, radius: int, color: tuple[int, int, int]) -> None:

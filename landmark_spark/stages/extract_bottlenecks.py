@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BackboneTask",
+    "BatchTooLargeError",
     "extract_bottlenecks",
     "extract_rows",
     "find_weights",
@@ -45,6 +46,11 @@ __all__ = [
 _LOG = logging.getLogger(__name__)
 _BATCHES_AHEAD = 2  # decoded, or being decoded, while the model runs: docs/performance.md says what they cost
 _MAX_DECODE_THREADS = 8  # of one task with a GPU
+_MAX_COLUMN_BYTES = 2**31 - 1  # of a column of Arrow's binary type, whose places are int32
+
+
+class BatchTooLargeError(ValueError):
+    """A batch that is larger than a column of Arrow can be; the message says what to lower."""
 
 
 def weights_digest(config: Config) -> dict[str, str]:
@@ -172,7 +178,15 @@ def regroup(batches: Iterable[pa.RecordBatch], num_rows: int) -> Iterator[pa.Rec
 
 
 def _joined(parts: list[pa.RecordBatch]) -> pa.RecordBatch:
-    return parts[0] if len(parts) == 1 else pa.Table.from_batches(parts).combine_chunks().to_batches()[0]
+    if len(parts) == 1:
+        return parts[0]
+    joined = pa.Table.from_batches(parts).combine_chunks().to_batches()
+    if len(joined) > 1:
+        raise BatchTooLargeError(
+            f"a batch of {sum(each.num_rows for each in joined)} rows should have less than 2 GiB in a column: lower "
+            f"batch_size. Received: {sum(each.nbytes for each in joined):,} bytes"
+        )
+    return joined[0]
 
 
 def _rows(batch: pa.RecordBatch, features: npt.NDArray[np.float16]) -> pa.RecordBatch:
@@ -184,6 +198,11 @@ def _rows(batch: pa.RecordBatch, features: npt.NDArray[np.float16]) -> pa.Record
 def _vectors(features: npt.NDArray[np.float16]) -> pa.BinaryArray:
     """Return (B, ...) features as a column of little-endian bytes, without copying them."""
     values = np.ascontiguousarray(features, "<f2")
+    if values.nbytes > _MAX_COLUMN_BYTES:
+        raise BatchTooLargeError(
+            f"the features of a batch should be at most {_MAX_COLUMN_BYTES:,} bytes: lower backbone.batch_size or set "
+            f"backbone.pooling. Received: {values.nbytes:,} for {len(values)} images"
+        )
     ends = np.arange(len(values) + 1, dtype=np.int32) * (values.nbytes // max(len(values), 1))
     buffers = [None, pa.py_buffer(ends.astype(np.int32)), pa.py_buffer(values)]
     return pa.Array.from_buffers(pa.binary(), len(values), buffers)

@@ -12,7 +12,7 @@ from uuid import uuid4
 import numpy as np
 
 from landmark_spark.commits import Commit, FileEntry
-from landmark_spark.core.augmentation import AugmentationPlan, load_augmentation
+from landmark_spark.core.augmentation import AugmentationPlan, Draw, load_augmentation
 from landmark_spark.core.backbone import NetworkPlan
 from landmark_spark.core.checkpoints import Checkpoints
 from landmark_spark.core.fine_tuning import FINE_TUNING_FILE, FineTuningPlan
@@ -173,10 +173,10 @@ def _preparation(settings: FineTuneSettings, image_size: int) -> Prepare:
     names = [each.name for each in fields(AugmentationPlan)]
     augment = load_augmentation(AugmentationPlan(**{name: getattr(settings, name) for name in names}))
 
-    def prepare(values: list[bytes], seed: int | None) -> Any:
+    def prepare(values: list[bytes], draw: Draw | None) -> Any:
         if not values:  # of a small last batch some workers have no row
             return np.zeros((0, image_size, image_size, 3), np.uint8)
         images = decode_jpegs(values)
-        return images if seed is None else augment(images, seed)
+        return images if draw is None else augment(images, draw)
 
     return prepare

@@ -12,6 +12,7 @@ from typing import Any, Literal, Protocol, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from landmark_spark.core.augmentation import Draw
 from landmark_spark.core.class_balance import draw_rows, loss_weights, num_copies
 from landmark_spark.core.prefetching import run_ahead
 from landmark_spark.core.training_loop import Batch, TrainingData
@@ -25,15 +26,15 @@ _NUM_AHEAD = 2  # batches made while a step runs
 
 
 class Prepare(Protocol):
-    """Makes the model's input of a batch's values; the seed is of a step of training, None where nothing is random."""
+    """Makes the model's input of a batch's values; the draw is of a step of training, None where nothing is random."""
 
-    def __call__(self, values: Any, seed: int | None) -> Any:
+    def __call__(self, values: Any, draw: Draw | None) -> Any:
         """Return the input."""
 
 
-def as_they_are(values: Any, seed: int | None) -> Any:
+def as_they_are(values: Any, draw: Draw | None) -> Any:
     """Return values that the model takes as the feed has them."""
-    del seed
+    del draw
     return values
 
 
@@ -93,12 +94,12 @@ class TrainingFeed:
                 rows = draw_rows(rows, copies, batch_size=self.batch_size, seed=self.seed + epoch)
             numbered = itertools.islice(enumerate(rows), first_step, None)
             return _made_ahead(
-                self._batch(values, labels, weights, partial(prepare, seed=self._seed_of(epoch, step)))
+                self._batch(values, labels, weights, partial(prepare, draw=self._draw(epoch, step, len(labels))))
                 for step, (values, labels) in numbered
             )
 
         def validation() -> Iterator[tuple[Any, Labels]]:
-            return _made_ahead((prepare(values, seed=None), labels) for values, labels in self._rows("validation", 0))
+            return _made_ahead((prepare(values, draw=None), labels) for values, labels in self._rows("validation", 0))
 
         return TrainingData(train, validation if part == "train" and self.is_held_out() else None)
 
@@ -118,11 +119,16 @@ class TrainingFeed:
         self, values: Any, labels: Labels, weights: npt.NDArray[np.float32], prepare: Callable[[Any], Any]
     ) -> Batch:
         count = len(labels)
-        mine = slice(self.rank * count // self.num_ranks, (self.rank + 1) * count // self.num_ranks)
+        mine = slice(self._first_of(count), (self.rank + 1) * count // self.num_ranks)
         return Batch(prepare(values[mine]), labels[mine], weights[labels[mine]], count)
 
-    def _seed_of(self, epoch: int, step: int) -> int:
-        return int(np.random.SeedSequence([self.seed, epoch, step, self.rank]).generate_state(1)[0])
+    def _first_of(self, count: int) -> int:
+        """Return the place of this worker's first row among those of a batch."""
+        return self.rank * count // self.num_ranks
+
+    def _draw(self, epoch: int, step: int, count: int) -> Draw:
+        seed = int(np.random.SeedSequence([self.seed, epoch, step, 0]).generate_state(1)[0])
+        return Draw(seed, self._first_of(count), count)
 
 
 def _made_ahead(batches: Iterator[Item]) -> Iterator[Item]:

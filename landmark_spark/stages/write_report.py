@@ -22,7 +22,7 @@ from landmark_spark.core.verification import match_pair
 from landmark_spark.report.data import Example, InlierSample, ReportData, ScoreSample
 from landmark_spark.report.evidence import Judged, choose_examples, evaluate_modes, predictions_of, verdict_of
 from landmark_spark.report.page import write_report as write_page
-from landmark_spark.report.pictures import draw_matches
+from landmark_spark.report.pictures import draw_matches, mark_keypoints
 from landmark_spark.schemas import METRICS, REPORT
 from landmark_spark.settings import Config, ConfigError
 from landmark_spark.stages.context import Context
@@ -181,7 +181,10 @@ def _examples(
         for each in group:
             reference = str(each.best_reference_id)
             matches = match_pair(features[each.id], features[reference], settings)
-            picture = draw_matches(decode_jpeg(pictures[each.id]), decode_jpeg(pictures[reference]), *matches)
+            shown, compared = (
+                mark_keypoints(decode_jpeg(pictures[name]), features[name].keypoints) for name in (each.id, reference)
+            )
+            picture = draw_matches(shown, compared, *matches)
             examples.append(
                 Example(
                     kind=kind,

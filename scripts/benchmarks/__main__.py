@@ -5,13 +5,17 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
-from scripts.benchmarks import download, gpu, inference, scale, train
+from landmark_spark.core.local_features import KINDS
+from scripts.benchmarks import download, features, gpu, inference, kinds, scale, train
 from scripts.benchmarks.report_lines import BenchmarkError, LineWriter, say
 
 MIN_PAIRS = 5  # a median of fewer says little
 NUM_IMAGES = 10_000  # 1,250 a shard, as conf/cluster.yaml has them
 NUM_TRAINED = 200_000  # a sixth of the challenge's, 3.3 GB of features
+NUM_TRUE = 2_000
+NUM_FALSE = 12_000  # at a rate of 0.1 % twelve of them may be accepted
 NUM_EXTRACTED = 256  # images of one run of the network: some seconds on two cores
 
 
@@ -31,7 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
-    names = parser.add_subparsers(required=True, metavar="{download,scale,inference,train,gpu}")
+    names = parser.add_subparsers(required=True, metavar="{download,scale,inference,train,gpu,features,kinds}")
     fetching = names.add_parser("download", help="the download stage against img2dataset")
     fetching.add_argument("--images", type=_at_least(40), help=f"URLs of one run (default {NUM_IMAGES:,}; quick: 240)")
     fetching.add_argument("--pairs", type=_at_least(1), help=f"runs of each side (default {MIN_PAIRS}; quick: 1)")
@@ -49,7 +53,23 @@ def _parser() -> argparse.ArgumentParser:
     training.set_defaults(run=_run_train)
     device = names.add_parser("gpu", help="how much of a GPU the extraction uses; needs no Spark and no Java")
     device.set_defaults(run=lambda options, write: gpu.measure(write, quick=options.quick))
-    for each in (fetching, scaling, inferring, training, device):
+    comparing = names.add_parser("features", help="which local features tell the real photos' landmarks apart best")
+    comparing.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS, help="of local features (default: all)")
+    comparing.add_argument("--true", type=_at_least(1), help=f"pairs of one landmark (default {NUM_TRUE:,}; quick: 50)")
+    comparing.add_argument("--false", type=_at_least(2), help=f"other pairs (default {NUM_FALSE:,}; quick: 100)")
+    comparing.add_argument("--sweep", action="store_true", help="other sides, numbers of keypoints and distances too")
+    comparing.set_defaults(run=_run_features)
+    judging = names.add_parser("kinds", help="GAP of a configuration with each kind of local features")
+    judging.add_argument("--config", type=Path, required=True, help="YAML file, with inputs.solution_csv")
+    judging.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS, help="of local features (default: all)")
+    judging.add_argument("--set", dest="overrides", action="append", default=[], metavar="SECTION.KEY=VALUE")
+    judging.set_defaults(
+        quick=False,
+        run=lambda options, write: kinds.measure(
+            write, config=options.config, kinds=options.kinds, overrides=options.overrides
+        ),
+    )
+    for each in (fetching, scaling, inferring, training, device, comparing):
         each.add_argument("--quick", action="store_true", help="small, to see that the benchmark works")
     return parser
 
@@ -57,6 +77,12 @@ def _parser() -> argparse.ArgumentParser:
 def _run_inference(options: argparse.Namespace, write: LineWriter) -> None:
     images = options.images or (8 if options.quick else NUM_EXTRACTED)
     inference.measure(write, num_images=images, num_pairs=_pairs_of(options), quick=options.quick)
+
+
+def _run_features(options: argparse.Namespace, write: LineWriter) -> None:
+    num_true = options.true or (50 if options.quick else NUM_TRUE)
+    num_false = options.false or (100 if options.quick else NUM_FALSE)
+    features.measure(write, kinds=options.kinds, sizes=(num_true, num_false), sweep=options.sweep, quick=options.quick)
 
 
 def _run_train(options: argparse.Namespace, write: LineWriter) -> None:

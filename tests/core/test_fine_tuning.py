@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from landmark_spark.core.augmentation import AugmentationPlan, load_augmentation
+from landmark_spark.core.augmentation import AugmentationPlan, Draw, load_augmentation
 from landmark_spark.core.backbone import NetworkPlan, base_of, build_network
 from landmark_spark.core.fine_tuning import FineTuningPlan, build_fine_tuned, fine_tune
 from landmark_spark.core.model_files import load_classifier, load_model, save_model
@@ -48,7 +48,7 @@ def folder(tmp_path_factory, top):
 
     def train(epoch, first_step):
         pixels, labels = images()
-        yield Batch(augment(pixels, epoch), labels, np.ones(6, np.float32), 6)
+        yield Batch(augment(pixels, Draw(epoch, 0, 6)), labels, np.ones(6, np.float32), 6)
 
     data = TrainingData(train, lambda: iter([images(2)]))
     folder = tmp_path_factory.mktemp("fine_tuned")

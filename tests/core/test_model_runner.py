@@ -92,6 +92,10 @@ def test_out_of_memory_is_told_by_the_names_and_words_of_each_framework():
     of_torch = type("OutOfMemoryError", (RuntimeError,), {})("CUDA out of memory. Tried to allocate 2 GiB")
     of_jax = type("XlaRuntimeError", (RuntimeError,), {})("RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes.")
     assert all(map(is_out_of_memory, (_exhausted(), of_torch, of_jax, MemoryError())))
+    in_preparing = type("XlaRuntimeError", (RuntimeError,), {})(
+        "INTERNAL: RET_CHECK failure: Error preparing computation: Out of memory allocating 52447674368 bytes."
+    )
+    assert is_out_of_memory(in_preparing)
     assert not any(map(is_out_of_memory, (RuntimeError("a wrong shape"), ValueError("out of memory"))))
 
 

@@ -1,6 +1,9 @@
 import json
 import os
+import subprocess
+import sys
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -58,8 +61,11 @@ def test_the_smoothed_loss_is_that_of_the_paper():
     np.testing.assert_allclose(losses, [0.463297, 1.590784], atol=1e-5)
 
 
-def test_the_same_training_gives_the_same_bytes(folder, tmp_path):
-    train(tmp_path)
+def test_the_same_training_gives_the_same_bytes_in_another_process(folder, tmp_path):
+    code = "import sys; from pathlib import Path; import small_training; small_training.train(Path(sys.argv[1]))"
+    tests, root = Path(__file__).parents[1], Path(__file__).parents[2]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, (root, tests)))}
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], env=environment, check=True)
     names = {each.relative_to(folder) for each in folder.rglob("*") if each.is_file()}
     assert len(names) == 5
     for name in names:
@@ -116,6 +122,11 @@ def test_an_unreadable_model_is_a_clear_error(folder, tmp_path):
     (tmp_path / "classes.json").write_text((folder / "classes.json").read_text())
     (tmp_path / "model.keras").write_bytes((folder / "model.keras").read_bytes()[:100])
     with pytest.raises(ModelFileError, match="should (hold|be) a trained model"):
+        load_classifier(tmp_path, batch_size=4)
+    flipped = bytearray((folder / "model.keras").read_bytes())
+    flipped[len(flipped) // 2] ^= 1  # within the weights, which are most of the file
+    (tmp_path / "model.keras").write_bytes(flipped)
+    with pytest.raises(ModelFileError, match="model.keras should be a trained model. Received: Bad CRC-32"):
         load_classifier(tmp_path, batch_size=4)
     (tmp_path / "model.keras").write_bytes((folder / "model.keras").read_bytes())
     (tmp_path / "classes.json").write_text('{"landmark_ids": [1]}')

@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -47,6 +49,19 @@ def test_a_training_whose_loss_is_no_number_fails_and_says_why(validation):
     counter = Counter(losses=[1.0, float("nan")])
     with pytest.raises(ValueError, match="the loss should be finite: lower the learning rate. Received: nan"):
         run_loop(counter.trainee(), TrainingData(batches(3, 1), validation), LoopPlan(epochs=2))
+
+
+def test_scores_that_are_no_number_fail_and_say_why():
+    counter = Counter(lambda steps: np.full((2, 2), np.nan, np.float32))
+    with pytest.raises(ValueError, match="the loss should be finite: lower the learning rate. Received: nan"):
+        run_loop(counter.trainee(), TrainingData(batches(3), held_out(0, 1)), LoopPlan(epochs=1))
+
+
+def test_weights_that_the_last_step_makes_no_number_are_not_kept():
+    counter = Counter()
+    trainee = dataclasses.replace(counter.trainee(), get_state=lambda: [np.array(np.inf)], set_state=print)
+    with pytest.raises(ValueError, match="the loss should be finite: lower the learning rate. Received: inf"):
+        run_loop(trainee, TrainingData(batches(3)), LoopPlan(epochs=1))
 
 
 def test_loss_accuracy_and_gap_of_the_held_out_part_are_those_worked_out_by_hand():

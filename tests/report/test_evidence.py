@@ -28,10 +28,34 @@ def test_verdicts_are_those_of_the_solution():
 
 def test_an_image_is_shown_once_and_only_where_it_was_compared():
     chosen = choose_examples(ALL, SOLUTION, min_inliers=35, count=1)
-    # b: confident and wrong; d: 30 is nearest to the threshold; a: verified; nothing is left to be rejected.
+    # a: verified; d: 30 is nearest to the threshold; b: the most confident of the others; no wrong one is left.
     assert {kind: [each.id for each in group] for kind, group in chosen.items()} == {
         "accepted": ["a"],
-        "rejected": [],
         "borderline": ["d"],
-        "confident_wrong": ["b"],
+        "rejected": ["b"],
+        "confident_wrong": [],
     }
+
+
+def test_few_images_are_shared_out_between_the_kinds():
+    # All are near 35, as 35 and 36 equally are; four are verified. In turn: g, a, b; then f, d, nothing.
+    several = [
+        judged(name, 1, score, count)
+        for name, score, count in zip("abdefg", (0.1, 0.9, 0.5, 0.5, 0.5, 0.5), (35, 30, 36, 62, 63, 64), strict=True)
+    ]
+    chosen = choose_examples(several, {}, min_inliers=35, count=2)
+    assert {kind: "".join(each.id for each in group) for kind, group in chosen.items()} == {
+        "accepted": "gf",
+        "borderline": "ad",
+        "rejected": "b",
+        "confident_wrong": "",
+    }
+
+
+def test_an_image_far_from_the_threshold_is_no_borderline_case():
+    # Half of 35 is 17.5 and twice 70: 17 and 71 are too far, 18 and 70 are not.
+    counted = [judged(f"i{count}", 1, 0.5, count) for count in (17, 18, 70, 71)]
+    chosen = choose_examples(counted, {}, min_inliers=35, count=9)
+    assert [each.id for each in chosen["borderline"]] == ["i18"]  # i70 is shown as accepted, after i71
+    assert [each.id for each in chosen["accepted"]] == ["i71", "i70"]
+    assert [each.id for each in chosen["rejected"]] == ["i17"]

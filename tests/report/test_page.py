@@ -271,6 +271,13 @@ def test_galleries_stand_in_order_and_an_unnamed_landmark_has_its_number(tmp_pat
     assert page.texts.count("landmark 1000") == 4
 
 
+def test_a_gallery_without_an_example_is_said_to_be_empty(tmp_path):
+    page = written(tmp_path, full(examples=[example(kind="accepted"), example(kind="rejected")]))
+    assert "There is no example for: Borderline, Confident and wrong." in page.sections["matches"]
+    page = written(tmp_path, full(examples=[example(kind=kind) for kind in KINDS]))
+    assert not [text for text in page.texts if text.startswith("There is no example for")]
+
+
 def test_a_second_report_replaces_the_first_and_leaves_other_files_alone(tmp_path):
     written(tmp_path, full())
     (tmp_path / "matches" / "mine.jpg").write_bytes(b"mine")

@@ -2,7 +2,14 @@ import numpy as np
 import pytest
 
 from landmark_spark.core.images import decode_jpeg
-from landmark_spark.report.pictures import LINE_COLORS, MAX_LINES, draw_matches
+from landmark_spark.report.pictures import (
+    LINE_COLORS,
+    MAX_LINES,
+    add_caption,
+    draw_matches,
+    encode_picture,
+    mark_keypoints,
+)
 
 GREY = np.full((320, 320, 3), 90, np.uint8)
 YELLOW = np.array(LINE_COLORS[0])
@@ -109,3 +116,36 @@ def test_wrong_arguments_are_refused(changes, message):
 def test_inliers_that_are_no_truth_values_are_refused():
     with pytest.raises(ValueError, match=r"inliers should be \(K,\) bool. Received: \(1,\) int64"):
         draw_matches(GREY, GREY, np.ones((1, 2)), np.ones((1, 2)), np.array([1]))
+
+
+def test_keypoints_are_marked_on_a_copy():
+    marked = mark_keypoints(GREY, np.array([[100, 50], [319.6, -3], [np.nan, 5]]))
+    assert is_near(marked[50, 100], 150, 5)
+    assert is_near(marked[0, 319], 150, 5)  # the nearest pixel there is
+    assert np.count_nonzero(marked.max(axis=2) > 95) <= 18  # two dots of three pixels by three
+    assert GREY.max() == 90
+
+
+def test_a_caption_stands_below_the_picture():
+    one, two = add_caption(GREY, ["one"]), add_caption(GREY, ["one", "two"])
+    assert np.array_equal(one[:320], GREY)
+    assert one.shape[0] - 320 < two.shape[0] - 320 < 2 * (one.shape[0] - 320)
+    for captioned in (one, two):
+        rows = np.flatnonzero(captioned[320:].max(axis=(1, 2)) > 120)
+        assert rows.size
+        assert rows.max() < captioned.shape[0] - 320 - 4
+
+
+def test_a_caption_that_would_not_fit_is_shrunk():
+    wide = np.full((100, 640, 3), 90, np.uint8)
+    line = "a line of a hundred letters, which the usual size has no place for within the width of this picture"
+    captioned = add_caption(wide, [line])
+    columns = np.flatnonzero(captioned[100:].max(axis=(0, 2)) > 120)
+    assert 560 < columns.max() < 632  # it takes the width, and leaves the margin
+
+
+@pytest.mark.parametrize(("suffix", "start"), [(".png", b"\x89PNG"), (".jpg", b"\xff\xd8\xff"), (".jpeg", b"\xff\xd8")])
+def test_a_picture_is_encoded_by_its_suffix(suffix, start):
+    assert encode_picture(GREY, suffix).startswith(start)
+    with pytest.raises(ValueError, match="suffix should be .png, .jpg or .jpeg. Received: '.gif'"):
+        encode_picture(GREY, ".gif")

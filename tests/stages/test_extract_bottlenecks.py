@@ -17,7 +17,13 @@ from landmark_spark.core.weights import WeightsNotFound
 from landmark_spark.schemas import BOTTLENECKS
 from landmark_spark.settings import BackboneSettings, Config, ConfigError
 from landmark_spark.stages import extract_bottlenecks as stage
-from landmark_spark.stages.extract_bottlenecks import BackboneTask, find_weights, regroup, weights_digest
+from landmark_spark.stages.extract_bottlenecks import (
+    BackboneTask,
+    BatchTooLargeError,
+    find_weights,
+    regroup,
+    weights_digest,
+)
 from landmark_spark.store import arrow_schema
 
 SETTINGS = BackboneSettings(name="vgg16", weights="random", precision="float32", batch_size=4)
@@ -59,6 +65,23 @@ def test_rows_are_regrouped_in_their_order(sizes):
     groups = list(regroup(batches, 4))
     assert [each.num_rows for each in groups] == ([4, 4, 2] if sum(sizes) else [])
     assert [name for each in groups for name in each["id"].to_pylist()] == whole["id"].to_pylist()
+
+
+def test_a_batch_beyond_the_size_of_a_column_is_refused_and_loses_no_row():
+    large = pa.py_buffer(np.zeros(2**30 + 8, np.uint8))
+    ends = pa.py_buffer(np.array([0, 2**30 + 8], np.int32))
+    picture = pa.Array.from_buffers(pa.binary(), 1, [None, ends, large])  # 1 GiB, the same twice
+    batches = [pa.record_batch([picture], names=["image"])] * 2
+    with pytest.raises(BatchTooLargeError, match="a batch of 2 rows should have less than 2 GiB in a column"):
+        list(regroup(batches, 4))
+
+
+def test_features_beyond_the_size_of_a_column_are_refused(task, monkeypatch):
+    monkeypatch.setattr(stage, "_MAX_COLUMN_BYTES", 2 * 512 * 4 - 1)  # of four images of 1x1x512 float16
+    with pytest.raises(
+        BatchTooLargeError, match="at most 4,095 bytes: lower backbone.batch_size .* 4,096 for 4 images"
+    ):
+        list(task(iter([rows(range(4))])))
 
 
 def test_rows_keep_their_order_and_columns_and_get_the_networks_features(task):

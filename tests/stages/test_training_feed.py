@@ -94,21 +94,25 @@ def test_sampling_keeps_the_steps_and_evens_the_classes(feed):
     assert all(np.all(batch.weights == 1) for batch in batches)
 
 
-def test_each_step_of_each_worker_has_a_seed_of_its_own_and_held_out_rows_have_none(feed):
-    seeds = []
+def test_each_step_has_a_seed_of_its_own_the_same_for_all_workers_and_held_out_rows_have_none(feed):
+    draws = []
 
-    def note(values, seed):
-        seeds.append(seed)
+    def note(values, draw):
+        draws.append(draw)
         return values
 
     for rank in (0, 1):
         data = dataclasses.replace(feed, rank=rank, num_ranks=2).data("train", note)
         list(data.train(0, 0))
         list(data.train(1, 0))
-    assert len(set(seeds)) == len(seeds) == 2 * 2 * 4
-    seeds.clear()
+    first, second = draws[:8], draws[8:]  # two epochs of four steps
+    assert [each.seed for each in first] == [each.seed for each in second]
+    assert len({each.seed for each in first}) == 8
+    assert [(each.first, each.num_rows) for each in first[:4]] == [(0, 5)] * 4
+    assert [(each.first, each.num_rows) for each in second[:4]] == [(2, 5)] * 4
+    draws.clear()
     list(data.validation())
-    assert seeds == [None]
+    assert draws == [None]
 
 
 def test_a_part_without_rows_is_refused(feed):

@@ -1,0 +1,64 @@
+"""Looks up the rows of a few ids in a table of the store, without Spark: reads those row groups that may hold them."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Collection, Iterator, Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute
+import pyarrow.parquet as pq
+
+from landmark_spark.commits import StoreError
+from landmark_spark.core.records import shard_of
+from landmark_spark.schemas import Table
+from landmark_spark.store import Store
+
+__all__ = ["look_up"]
+
+_NUM_LOOKS = 10  # at the commits, where another run takes files away
+
+
+def look_up(
+    store: Store, table: Table, ids: Collection[str], *, columns: Sequence[str], num_shards: int
+) -> dict[str, list[Any]]:
+    """Return the rows of each id that is there, with these columns (and id) as attributes.
+
+    One row group of one file is in memory besides what is returned; an id whose shard is not made yet is not found.
+    num_shards: of the store.
+    """
+    by_shard: dict[int, set[str]] = {}
+    for each in ids:
+        by_shard.setdefault(shard_of(each, num_shards), set()).add(each)
+    found: dict[str, list[Any]] = {}
+    for shard in sorted(set(by_shard) & set(store.commits(table))):
+        for row in _rows_of_shard(store, table, shard, by_shard[shard], ["id", *columns]):
+            found.setdefault(row.id, []).append(row)
+    return found
+
+
+def _rows_of_shard(store: Store, table: Table, shard: int, ids: Collection[str], columns: Sequence[str]) -> list[Any]:
+    names: list[str] = []
+    for _ in range(_NUM_LOOKS):
+        names = store.files(table, [shard])
+        with contextlib.suppress(FileNotFoundError):
+            return [row for name in names for row in _rows_of_file(store, name, ids, columns)]
+    raise StoreError(f"{table.name} should have the files of its commits. Missing: some of {names}")
+
+
+def _rows_of_file(store: Store, name: str, ids: Collection[str], columns: Sequence[str]) -> Iterator[Any]:
+    wanted = pa.array(sorted(ids), pa.string())
+    with (
+        store.file_system.open(store.path(name), "rb", cache_type="none") as file,
+        pq.ParquetFile(file, pre_buffer=True) as parquet,
+    ):
+        place = parquet.schema_arrow.names.index("id")
+        for group in range(parquet.num_row_groups):
+            span = parquet.metadata.row_group(group).column(place).statistics
+            if span is not None and span.has_min_max and not any(span.min <= each <= span.max for each in ids):
+                continue
+            rows = parquet.read_row_group(group, columns=list(dict.fromkeys(columns)))
+            chosen = rows.filter(pa.compute.is_in(rows.column("id"), value_set=wanted))
+            yield from (SimpleNamespace(**each) for each in chosen.to_pylist())
