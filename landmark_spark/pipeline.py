@@ -215,7 +215,7 @@ STAGES = (
     ),
     Stage(
         verify_landmarks,
-        inputs=(PREDICTIONS, whole(LOCAL_FEATURES)),
+        inputs=(PREDICTIONS, LANDMARKS, whole(LOCAL_FEATURES), whole(BOTTLENECKS)),
         outputs=(VERIFICATIONS,),
         settings=VerifySettings,
     ),

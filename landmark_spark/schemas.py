@@ -236,7 +236,7 @@ VERIFICATIONS = Table(
         ]
     ),
     order=("id", "landmark_id"),
-    doc="geometric verification of the predicted landmark of every test image",
+    doc="geometric verification of the landmarks predicted for every test image: verify.candidates of them",
 )
 
 TOP_MODEL = Artifact("top_model", "top_model", doc="Keras model, class map, training history and seed")

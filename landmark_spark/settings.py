@@ -204,6 +204,11 @@ class Config:
                 "train.validation_fraction should be above 0 where train.early_stopping_patience is: nothing else "
                 f"tells when to stop. Received: 0 and {self.train.early_stopping_patience}"
             )
+        if self.verify.candidates > self.predict.top_k:
+            raise ConfigError(
+                f"verify.candidates should be at most predict.top_k ({self.predict.top_k}): no more are predicted. "
+                f"Received: {self.verify.candidates}"
+            )
         if bool(self.inputs.train_csv) != bool(self.inputs.test_csv):
             missing = "inputs.test_csv" if self.inputs.train_csv else "inputs.train_csv"
             raise ConfigError(f"{missing} should be given too: both csv files, or neither for the toy world")

@@ -48,9 +48,14 @@ class LocalFeatureSettings:
 class VerifySettings:
     """Stage verify_landmarks."""
 
-    SPEED: ClassVar[frozenset[str]] = frozenset()
+    SPEED: ClassVar[frozenset[str]] = frozenset({"comparisons_per_task"})
 
+    candidates: int = setting(1, "landmarks verified of each test image, the best predicted first", minimum=1)
     max_comparisons: int = setting(20, "references compared with one test image at most", minimum=1)
+    reference_order: Literal["similarity", "hash"] = setting(
+        "similarity",
+        "which reference is compared first: the most similar bottleneck features, or as index_images drew them",
+    )
     min_inliers: int = setting(35, "more inliers than this say: yes, this landmark", minimum=3)
     max_distance: float = setting(0.8, "largest L2 distance of matched unit descriptors", above=0.0, maximum=2.0)
     residual_threshold: float = setting(
@@ -58,3 +63,4 @@ class VerifySettings:
     )
     max_trials: int = setting(1000, "RANSAC iterations", minimum=1)
     seed: int = setting(0, "of RANSAC", minimum=0, maximum=2**31 - 1)
+    comparisons_per_task: int = setting(40_000, "of one task about, where there are many: some minutes", minimum=1)

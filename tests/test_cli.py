@@ -93,5 +93,8 @@ def test_missing_weights_are_found_before_anything_is_downloaded(tmp_path, capsy
 def test_describe_lists_stages_and_columns(capsys):
     assert main(["describe"]) == 0
     printed = capsys.readouterr().out
-    assert "| `verify_landmarks` | `predictions`, `local_features` | `verifications` |  |" in printed
+    assert (
+        "| `verify_landmarks` | `predictions`, `landmarks`, `local_features`, `bottlenecks` | `verifications` |  |"
+        in printed
+    )
     assert "| `num_inliers` | int32 |" in printed

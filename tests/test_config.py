@@ -61,6 +61,7 @@ def test_text_settings_take_what_yaml_would_read_as_numbers(tmp_path, monkeypatc
         ("epochs", "--set should be key=value or section.key=value. Received: 'epochs'"),
         ("a.b.c=1", "--set should be key=value or section.key=value. Received: 'a.b.c=1'"),
         ("train.epochs=[1", "--set train.epochs: the value should be plain YAML. Received: '[1'"),
+        ("verify.candidates=6", "verify.candidates should be at most predict.top_k (5)"),
         ("verify.max_comparisons=21", "verify.max_comparisons should be at most download.references_per_landmark"),
         ("store=", "store should be a path or URL without any of"),
         ("store=a#b", "store should be a path or URL without any of"),

@@ -8,11 +8,22 @@ prediction that could not be verified is kept, further down.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import NamedTuple
 
-__all__ = ["MODES", "decision_score", "fused_score", "score_prediction"]
+__all__ = ["MODES", "Candidate", "choose_candidate", "decision_score", "fused_score", "score_prediction"]
 
 MODES = ("fused", "decision", "classifier")
 """fused: confidence and inliers added; decision: only what was verified; classifier: the confidence alone."""
+
+
+class Candidate(NamedTuple):
+    """A landmark predicted for an image: softmax probability in [0, 1], and what verification gave."""
+
+    confidence: float
+    num_inliers: int
+    is_verified: bool
+
 
 _ROUNDING = 1e-5
 """A softmax in float32 or bfloat16 may end this far above 1."""
@@ -66,6 +77,32 @@ def score_prediction(
     if mode == "classifier":
         return decision_score(confidence, is_verified=True)
     raise ValueError(f"mode should be one of {', '.join(MODES)}. Received: {mode!r}")
+
+
+def choose_candidate(mode: str, candidates: Sequence[Candidate], *, full_inliers: int) -> tuple[int, float] | None:
+    """Return the place and the score of the one landmark to answer; None where nothing should be said.
+
+    Args:
+        mode: a word of MODES. classifier: the first candidate; else the one with the best score, the first of equals.
+        candidates: the landmarks predicted for one image and verified, the best predicted first.
+        full_inliers: as fused_score takes it.
+    """
+    considered = candidates[:1] if mode == "classifier" else candidates
+    scored = [
+        (
+            place,
+            score_prediction(
+                mode,
+                each.confidence,
+                num_inliers=each.num_inliers,
+                is_verified=each.is_verified,
+                full_inliers=full_inliers,
+            ),
+        )
+        for place, each in enumerate(considered)
+    ]
+    said = [(place, score) for place, score in scored if score is not None]
+    return max(said, key=lambda pair: (pair[1], -pair[0]), default=None)
 
 
 def _check_confidence(confidence: float) -> None:

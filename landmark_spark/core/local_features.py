@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, cast
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+from landmark_spark.core.matching import round_descriptors
 
 __all__ = [
     "KINDS",
@@ -60,6 +63,11 @@ class LocalFeatures:
             )
         if self.width < 1 or self.height < 1:
             raise ValueError(f"width and height should be at least 1. Received: {self.width} x {self.height}")
+
+    @cached_property
+    def rounded_descriptors(self) -> NDArray[np.float32]:
+        """The descriptors as ``matching.match_rounded`` takes them: made once for all comparisons of the image."""
+        return round_descriptors(self.descriptors)
 
 
 def load_extractor(kind: str, *, max_keypoints: int) -> Extractor:

@@ -74,7 +74,8 @@ def _distinct_places(query_points: Points, reference_points: Points) -> NDArray[
     """Return the indices of finite matches, the first from each query place, then the first to each reference place."""
     kept = np.flatnonzero(np.isfinite(query_points).all(axis=1) & np.isfinite(reference_points).all(axis=1))
     for points in (query_points, reference_points):
-        _, first = np.unique(points[kept], axis=0, return_index=True)
+        places = points[kept].astype(np.float32) + np.float32(0.0)  # -0 becomes 0
+        _, first = np.unique(places.view(np.int64).ravel(), return_index=True)
         kept = kept[np.sort(first)]
     return kept
 

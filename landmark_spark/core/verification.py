@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landmark_spark.core.local_features import LocalFeatures
-from landmark_spark.core.matching import match_mutual
+from landmark_spark.core.matching import match_rounded
 from landmark_spark.core.ransac import Points, count_inliers
 
 __all__ = [
@@ -94,7 +94,7 @@ def match_pair(
     Returns:
         Query points (K, 2) and reference points (K, 2), float32, (x, y) in pixels of their images; inliers (K,) bool.
     """
-    pairs = match_mutual(query.descriptors, reference.descriptors, max_distance=settings.max_distance)
+    pairs = match_rounded(query.rounded_descriptors, reference.rounded_descriptors, max_distance=settings.max_distance)
     query_points, reference_points = query.keypoints[pairs[:, 0]], reference.keypoints[pairs[:, 1]]
     scale = max(reference.width, reference.height) / max(query.width, query.height)
     is_inlier = count_inliers(

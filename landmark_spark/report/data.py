@@ -100,7 +100,7 @@ class ReportData:
         ladder: (step, GAP) from the simplest way to the best.
         precision_curves: by mode: (R,) float, the share that is right among the first 1, 2, ... R predictions.
         scores: the classifier's confidence of its best landmark for each test image.
-        inliers: largest number of inliers of each test image.
+        inliers: largest number of inliers of each test image with the landmark that is answered.
         history: of the top model by name (loss, val_loss, val_accuracy, val_gap): one value an epoch.
         fine_tuning: the same of the fine-tuned model; empty where there is none.
         downloads: number of images by status.

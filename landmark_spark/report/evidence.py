@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from landmark_spark.core.fusion import MODES, score_prediction
+from landmark_spark.core.fusion import MODES, Candidate, choose_candidate
 from landmark_spark.core.metrics import Prediction, evaluate
 from landmark_spark.report.data import KINDS
 
-__all__ = ["Judged", "choose_examples", "evaluate_modes", "predictions_of", "verdict_of"]
+__all__ = ["Judged", "answers_of", "choose_examples", "evaluate_modes", "predictions_of", "verdict_of"]
 
 Solution = Mapping[str, frozenset[int]]
 
 
 @dataclass(frozen=True)
 class Judged:
-    """The best prediction of one test image with its verification."""
+    """A prediction for one test image with its verification."""
 
     id: str
     landmark_id: int
@@ -27,21 +28,33 @@ class Judged:
 
 
 def predictions_of(judged: Iterable[Judged], mode: str, *, full_inliers: int) -> list[Prediction]:
-    """Return the predictions that a submission in this mode makes."""
-    scored = (
-        (
-            each,
-            score_prediction(
-                mode,
-                each.score,
-                num_inliers=each.num_inliers,
-                is_verified=each.is_verified,
-                full_inliers=full_inliers,
-            ),
-        )
-        for each in judged
-    )
-    return [Prediction(each.id, each.landmark_id, score) for each, score in scored if score is not None]
+    """Return the predictions that a submission in this mode makes: one an image at most.
+
+    judged: the candidates of an image next to each other, the best predicted first.
+    """
+    chosen = ((candidates, _choose(candidates, mode, full_inliers=full_inliers)) for candidates in _by_image(judged))
+    return [
+        Prediction(candidates[answer[0]].id, candidates[answer[0]].landmark_id, answer[1])
+        for candidates, answer in chosen
+        if answer is not None
+    ]
+
+
+def answers_of(judged: Iterable[Judged], mode: str, *, full_inliers: int) -> list[Judged]:
+    """Return one candidate of each image: the one that a submission in this mode answers, else the best predicted."""
+    return [
+        candidates[(_choose(candidates, mode, full_inliers=full_inliers) or (0,))[0]]
+        for candidates in _by_image(judged)
+    ]
+
+
+def _choose(candidates: Sequence[Judged], mode: str, *, full_inliers: int) -> tuple[int, float] | None:
+    found = [Candidate(each.score, each.num_inliers, each.is_verified) for each in candidates]
+    return choose_candidate(mode, found, full_inliers=full_inliers)
+
+
+def _by_image(judged: Iterable[Judged]) -> Iterable[list[Judged]]:
+    return (list(candidates) for _, candidates in itertools.groupby(judged, key=lambda each: each.id))
 
 
 def evaluate_modes(

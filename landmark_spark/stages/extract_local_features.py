@@ -34,7 +34,12 @@ def extract_local_features(
     from pyspark.sql import functions as F
 
     config = context.config
-    predicted = predictions.where("rank = 0").select("landmark_id").distinct().withColumn("is_predicted", F.lit(True))
+    predicted = (
+        predictions.where(f"rank < {config.verify.candidates}")
+        .select("landmark_id")
+        .distinct()
+        .withColumn("is_predicted", F.lit(True))
+    )
     is_reference = F.col("is_predicted") & (F.col("reference_rank") < config.verify.max_comparisons)
     chosen = (
         images.where("status = 'ok' and large_image is not null")

@@ -67,7 +67,11 @@ class _Kind:
 def features_also(config: Config) -> dict[str, Any]:
     """Return what local_features depends on besides its section: which references, and what the kind has of its own."""
     settings = config.local_features
-    found = {"extraction_version": _EXTRACTION_VERSION, "verify.max_comparisons": config.verify.max_comparisons}
+    found = {
+        "extraction_version": _EXTRACTION_VERSION,
+        "verify.candidates": config.verify.candidates,
+        "verify.max_comparisons": config.verify.max_comparisons,
+    }
     return found | dict(_KINDS[settings.kind].also(settings))
 
 

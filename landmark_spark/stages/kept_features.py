@@ -15,7 +15,9 @@ __all__ = ["KeptFeatures", "find_kept"]
 
 Row = dict[str, Any]
 
-_ROW_CHOICE = frozenset({"verify.max_comparisons"})  # of a stamp's settings: says which images, not what of them
+_ROW_CHOICE = frozenset(
+    {"verify.candidates", "verify.max_comparisons"}
+)  # of a stamp's settings: says which images, not what of them
 
 
 @dataclass(frozen=True)

@@ -1,77 +1,132 @@
-"""Stage: predictions, local_features -> verifications, partitioned by predicted landmark."""
+"""Stage: predictions, landmarks, local_features, bottlenecks -> verifications, partitioned by predicted landmark."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import pandas as pd
-
-from landmark_spark.core.local_features import LocalFeatures, unpack_descriptors, unpack_keypoints
-from landmark_spark.core.verification import VerificationSettings, verify_against
-from landmark_spark.gpu import limit_native_threads
+from landmark_spark.core.partitioning import ClassLoad, num_partitions_for, partition_keys, plan_chunks
 from landmark_spark.schemas import VERIFICATIONS
-from landmark_spark.settings import VerifySettings
+from landmark_spark.settings import Config
 from landmark_spark.stages.context import Context
+from landmark_spark.stages.verification_task import VerificationTask, features_of, verification_settings
 from landmark_spark.store import gather, spark_schema
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-__all__ = ["features_of", "verification_settings", "verify_landmarks"]
+__all__ = ["VerificationTables", "features_of", "verification_settings", "verify_candidates", "verify_landmarks"]
+
+_LOCAL = ("keypoints", "descriptors", "num_keypoints", "width", "height")
+_SENT = ("partition_key", "landmark_id", "is_query", "id", "is_local", "shard", "reference_rank", "bottleneck", *_LOCAL)
+_ORDER = ("landmark_id", "is_query", "id", "is_local")  # what stages.verification_task relies on
 
 
-def verify_landmarks(context: Context, predictions: DataFrame, local_features: DataFrame) -> DataFrame:
-    """Compare each test image with the references of its predicted landmark."""
-    best = predictions.where("rank = 0").select("id", "landmark_id")
-    tests = local_features.where("split = 'test'").drop("landmark_id")
-    queries = best.join(tests, on="id", how="inner")
-    references = local_features.where("split = 'train'").toDF(
-        *local_features.columns
-    )  # columns of its own: a self-join
-    task = _Verification(context.config.verify)
-
-    def verify(queries: pd.DataFrame, references: pd.DataFrame) -> pd.DataFrame:
-        return task.verify(queries, references)
-
-    # Both sides are shuffled by landmark: a landmark's references meet its test images in one task.
-    verified = (
-        queries.groupBy("landmark_id")
-        .cogroup(references.groupBy("landmark_id"))
-        .applyInPandas(verify, spark_schema(VERIFICATIONS))
-    )
+def verify_landmarks(
+    context: Context, predictions: DataFrame, landmarks: DataFrame, local_features: DataFrame, bottlenecks: DataFrame
+) -> DataFrame:
+    """Compare each test image with the references of the landmarks predicted for it."""
+    tables = VerificationTables(predictions, landmarks, local_features, bottlenecks)
+    verified = verify_candidates(context.config, tables)
     return gather(verified, VERIFICATIONS, context.config.index.num_shards)
 
 
-def verification_settings(settings: VerifySettings) -> VerificationSettings:
-    """Return the settings as ``core`` takes them."""
-    return VerificationSettings(**asdict(settings))
+@dataclass(frozen=True)
+class VerificationTables:
+    """What verification reads, each with the columns of its schema."""
+
+    predictions: DataFrame
+    landmarks: DataFrame
+    local_features: DataFrame
+    bottlenecks: DataFrame
 
 
-def features_of(row: Any) -> LocalFeatures:
-    """Unpack a row of local_features."""
-    return LocalFeatures(
-        keypoints=unpack_keypoints(row.keypoints),
-        descriptors=unpack_descriptors(row.descriptors, row.num_keypoints),
-        width=row.width,
-        height=row.height,
+def verify_candidates(config: Config, tables: VerificationTables) -> DataFrame:
+    """Return the verifications, each in the partition that core.partitioning gave it, and unordered.
+
+    A table is read once, and its large rows are moved once: where they go is broadcast, some tens of bytes a query.
+    """
+    from pyspark.sql import functions as F
+
+    settings = config.verify
+    destinations, num_partitions = _destinations(config, tables)
+    local = tables.local_features.withColumn("bottleneck", F.lit(None).cast("binary"))
+    rows = _sent(local, destinations, is_local=True)
+    if settings.reference_order == "similarity":
+        is_sent = f"split = 'test' or reference_rank between 0 and {config.download.references_per_landmark - 1}"
+        whole = tables.bottlenecks.where(is_sent).withColumnRenamed("features", "bottleneck")
+        types = {name: local.schema[name].dataType for name in _LOCAL}
+        without = whole.withColumns({name: F.lit(None).cast(kind) for name, kind in types.items()})
+        rows = rows.unionByName(_sent(without, destinations, is_local=False))
+    return (
+        rows.repartition(num_partitions, "partition_key")
+        .sortWithinPartitions(*_ORDER)
+        .mapInArrow(VerificationTask(settings), spark_schema(VERIFICATIONS))
     )
 
 
-@dataclass(frozen=True)
-class _Verification:
-    """Verifies the test images of one landmark inside a Spark task."""
+def _sent(rows: DataFrame, destinations: DataFrame, *, is_local: bool) -> DataFrame:
+    """Return the rows of test images and references, once for each partition and landmark they are needed for."""
+    from pyspark.sql import functions as F
 
-    settings: VerifySettings
+    key = F.when(F.col("split") == "test", F.col("id")).otherwise(F.col("landmark_id").cast("string"))
+    keyed = rows.withColumn("key", key).drop("landmark_id", "shard")
+    return (
+        keyed.join(F.broadcast(destinations), on=["split", "key"])
+        .withColumn("is_query", F.col("split") == "test")
+        .withColumn("is_local", F.lit(is_local))
+        .select(*_SENT)
+    )
 
-    def verify(self, queries: pd.DataFrame, references: pd.DataFrame) -> pd.DataFrame:
-        limit_native_threads()
-        settings = verification_settings(self.settings)
-        in_order = references.sort_values(["reference_rank", "id"])
-        candidates = [(str(row.id), features_of(row)) for row in in_order.itertuples()] if len(queries) else []
-        rows = [
-            {"id": query.id, "landmark_id": query.landmark_id, "shard": query.shard}
-            | asdict(verify_against(features_of(query), candidates, settings))
-            for query in queries.sort_values("id").itertuples()
-        ]
-        return pd.DataFrame(rows, columns=spark_schema(VERIFICATIONS).names)
+
+def _destinations(config: Config, tables: VerificationTables) -> tuple[DataFrame, int]:
+    """Return (split, key, landmark_id, shard, partition_key) and the number of partitions.
+
+    key: of a test image its id, of references their landmark.
+    """
+    from pyspark.sql import Window
+    from pyspark.sql import functions as F
+
+    settings = config.verify
+    queries = tables.predictions.where(f"rank < {settings.candidates}").select("id", "landmark_id", "shard")
+    loads = _loads(queries, tables.landmarks, settings.max_comparisons)
+    spark = queries.sparkSession
+    num_partitions = num_partitions_for(
+        loads,
+        parallelism=spark.sparkContext.defaultParallelism,
+        load_per_partition=settings.comparisons_per_task,
+    )
+    keys = partition_keys(num_partitions)
+    chunks = plan_chunks(loads, num_partitions=num_partitions)
+    rows = [(each.landmark_id, each.first, each.first + each.num_queries, keys[each.partition]) for each in chunks]
+    plan = spark.createDataFrame(rows, "landmark_id long, first int, end int, partition_key int")
+    number = F.row_number().over(Window.partitionBy("landmark_id").orderBy("id")) - 1
+    is_mine = (F.col("number") >= F.col("first")) & (F.col("number") < F.col("end"))
+    of_queries = (
+        queries.withColumn("number", number)
+        .join(F.broadcast(plan), on="landmark_id")
+        .where(is_mine)
+        .select(F.lit("test").alias("split"), F.col("id").alias("key"), "landmark_id", "shard", "partition_key")
+    )
+    places = sorted({(row[0], row[3]) for row in rows})
+    of_references = spark.createDataFrame(places, "landmark_id long, partition_key int").select(
+        F.lit("train").alias("split"),
+        F.col("landmark_id").cast("string").alias("key"),
+        "landmark_id",
+        F.lit(0).alias("shard"),
+        "partition_key",
+    )
+    return of_queries.unionByName(of_references), num_partitions
+
+
+def _loads(queries: DataFrame, landmarks: DataFrame, max_comparisons: int) -> list[ClassLoad]:
+    """Count the queries of each landmark; of its references there may be fewer than are expected here."""
+    from pyspark.sql import functions as F
+
+    counts = queries.groupBy("landmark_id").count()
+    sizes = landmarks.select("landmark_id", "num_train_images")
+    rows = counts.join(F.broadcast(sizes), on="landmark_id", how="left").collect()
+    return [
+        ClassLoad(row.landmark_id, row["count"], min(row.num_train_images or 0, max_comparisons))
+        for row in sorted(rows, key=lambda row: row.landmark_id)
+    ]

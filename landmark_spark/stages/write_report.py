@@ -20,15 +20,22 @@ from landmark_spark.core.records import shard_of
 from landmark_spark.core.submission import FormatError, parse_solution
 from landmark_spark.core.verification import match_pair
 from landmark_spark.report.data import Example, InlierSample, ReportData, ScoreSample
-from landmark_spark.report.evidence import Judged, choose_examples, evaluate_modes, predictions_of, verdict_of
+from landmark_spark.report.evidence import (
+    Judged,
+    answers_of,
+    choose_examples,
+    evaluate_modes,
+    predictions_of,
+    verdict_of,
+)
 from landmark_spark.report.page import write_report as write_page
 from landmark_spark.report.pictures import draw_matches, mark_keypoints
 from landmark_spark.schemas import METRICS, REPORT
 from landmark_spark.settings import Config, ConfigError
 from landmark_spark.stages.context import Context
 from landmark_spark.stages.index_images import file_digest
-from landmark_spark.stages.verify_landmarks import features_of, verification_settings
-from landmark_spark.stages.write_submission import best_predictions
+from landmark_spark.stages.verification_task import features_of, verification_settings
+from landmark_spark.stages.write_submission import candidate_predictions
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -58,11 +65,13 @@ def write_report(  # noqa: PLR0913, PLR0917 - the report reads everything
 ) -> tuple[Files, Files]:
     """Measure every submission mode where a solution is given, and draw the report."""
     config = context.config
-    judged = _judge(best_predictions(predictions, verifications))
+    judged = _judge(candidate_predictions(predictions, verifications))
     solution = read_solution(config)
     downloads = _counts(images, "status")
     refused = _counts(rejects, "reason")
     full = config.submission.full_inliers
+    predicted = answers_of(judged, "classifier", full_inliers=full)
+    answered = answers_of(judged, config.submission.mode, full_inliers=full)
     modes = evaluate_modes(judged, solution, full_inliers=full) if solution else {}
     metrics = {
         "submission_mode": config.submission.mode,
@@ -71,8 +80,8 @@ def write_report(  # noqa: PLR0913, PLR0917 - the report reads everything
             "images": sum(downloads.values()),
             "failed_downloads": sum(downloads.values()) - downloads.get("ok", 0),
             "rejects": sum(refused.values()),
-            "predictions": len(judged),
-            "verified": sum(each.is_verified for each in judged),
+            "predictions": len(predicted),
+            "verified": len({each.id for each in judged if each.is_verified}),
         },
     }
     sizes = landmarks.select("landmark_id", "num_train_images", "name").toPandas()
@@ -86,9 +95,9 @@ def write_report(  # noqa: PLR0913, PLR0917 - the report reads everything
         precision_curves={
             mode: precision_at_ranks(predictions_of(judged, mode, full_inliers=full), solution) for mode in modes
         },
-        scores=ScoreSample(**_sample(judged, solution, [each.score for each in judged], np.float32)),
+        scores=ScoreSample(**_sample(predicted, solution, [each.score for each in predicted], np.float32)),
         inliers=InlierSample(
-            **_sample(judged, solution, [each.num_inliers for each in judged], np.int32),
+            **_sample(answered, solution, [each.num_inliers for each in answered], np.int32),
             min_inliers=config.verify.min_inliers,
         ),
         history=_history(context, top_model),
@@ -97,7 +106,7 @@ def write_report(  # noqa: PLR0913, PLR0917 - the report reads everything
         rejects=refused,
         class_sizes=sizes["num_train_images"].to_numpy(),
         stage_times=list(context.timings),
-        examples=_examples(context, judged, solution, names, images, local_features),
+        examples=_examples(context, answered, solution, names, images, local_features),
     )
     return _publish(context, metrics, data)
 
@@ -110,10 +119,10 @@ def _publish(context: Context, metrics: Mapping[str, Any], data: ReportData) -> 
     return (context.store.write_bytes(METRICS.path, text.encode()),), pages
 
 
-def _judge(best: DataFrame) -> list[Judged]:
-    """Collect the best prediction of each test image: some hundred bytes an image."""
+def _judge(candidates: DataFrame) -> list[Judged]:
+    """Collect the candidates of each test image, the best predicted first: some hundred bytes each."""
     columns = ("id", "landmark_id", "score", "num_inliers", "is_verified", "best_reference_id")
-    rows = best.select(*columns).orderBy("id").toLocalIterator()
+    rows = candidates.orderBy("id", "rank").select(*columns).toLocalIterator()
     return [
         Judged(row.id, row.landmark_id, row.score, row.num_inliers or 0, bool(row.is_verified), row.best_reference_id)
         for row in rows

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from landmark_spark.commits import FileEntry
-from landmark_spark.core.fusion import score_prediction
+from landmark_spark.core.fusion import Candidate, choose_candidate
 from landmark_spark.core.submission import format_cell, format_rows
 from landmark_spark.schemas import SUBMISSION
 from landmark_spark.settings import SubmissionSettings
@@ -16,7 +18,7 @@ from landmark_spark.stages.context import Context
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, Row
 
-__all__ = ["best_predictions", "test_ids", "write_submission"]
+__all__ = ["candidate_predictions", "test_ids", "write_submission"]
 
 
 def write_submission(
@@ -26,10 +28,11 @@ def write_submission(
     settings = context.config.submission
     rows = (
         test_ids(records, rejects)
-        .join(best_predictions(predictions, verifications), on="id", how="left")
-        .orderBy("line_number")
+        .join(candidate_predictions(predictions, verifications), on="id", how="left")
+        .orderBy("line_number", "id", "rank")
     )
-    cells = ((row.id, _cell(row, settings)) for row in rows.toLocalIterator())
+    images = itertools.groupby(rows.toLocalIterator(), key=lambda row: row.id)
+    cells = ((image_id, _cell(candidates, settings)) for image_id, candidates in images)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "submission.csv"
         with path.open("w", encoding="utf-8", newline="") as file:
@@ -46,20 +49,16 @@ def test_ids(records: DataFrame, rejects: DataFrame) -> DataFrame:
     return both.groupBy("id").agg(F.min("line_number").alias("line_number"))
 
 
-def best_predictions(predictions: DataFrame, verifications: DataFrame) -> DataFrame:
-    """Return (id, landmark_id, score, num_inliers, is_verified, ...) of each image's best landmark."""
-    best = predictions.where("rank = 0").select("id", "landmark_id", "score")
-    return best.join(verifications.drop("shard"), on=["id", "landmark_id"], how="left")
+def candidate_predictions(predictions: DataFrame, verifications: DataFrame) -> DataFrame:
+    """Return (id, rank, landmark_id, score, num_inliers, ...) of each image's best landmark, and of others verified."""
+    predicted = predictions.select("id", "rank", "landmark_id", "score")
+    both = predicted.join(verifications.drop("shard"), on=["id", "landmark_id"], how="left")
+    return both.where("rank = 0 or num_comparisons is not null")
 
 
-def _cell(row: Row, settings: SubmissionSettings) -> str:
-    if row.landmark_id is None:
-        return ""
-    score = score_prediction(
-        settings.mode,
-        row.score,
-        num_inliers=row.num_inliers or 0,
-        is_verified=bool(row.is_verified),
-        full_inliers=settings.full_inliers,
-    )
-    return "" if score is None else format_cell(row.landmark_id, score)
+def _cell(rows: Iterable[Row], settings: SubmissionSettings) -> str:
+    """Return the cell of an image from its candidates, the best predicted first; from one empty row without any."""
+    found = [row for row in rows if row.landmark_id is not None]
+    candidates = [Candidate(row.score, row.num_inliers or 0, bool(row.is_verified)) for row in found]
+    chosen = choose_candidate(settings.mode, candidates, full_inliers=settings.full_inliers)
+    return "" if chosen is None else format_cell(found[chosen[0]].landmark_id, chosen[1])

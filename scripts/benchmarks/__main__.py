@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from landmark_spark.core.local_features import KINDS
-from scripts.benchmarks import download, features, gpu, inference, kinds, scale, train
+from scripts.benchmarks import download, features, gpu, inference, kinds, scale, train, verify
 from scripts.benchmarks.report_lines import BenchmarkError, LineWriter, say
 
 MIN_PAIRS = 5  # a median of fewer says little
@@ -16,6 +16,7 @@ NUM_IMAGES = 10_000  # 1,250 a shard, as conf/cluster.yaml has them
 NUM_TRAINED = 200_000  # a sixth of the challenge's, 3.3 GB of features
 NUM_TRUE = 2_000
 NUM_FALSE = 12_000  # at a rate of 0.1 % twelve of them may be accepted
+NUM_COMPARED = 1_200  # pairs of photos: half show the same landmark
 NUM_EXTRACTED = 256  # images of one run of the network: some seconds on two cores
 
 
@@ -35,7 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
-    names = parser.add_subparsers(required=True, metavar="{download,scale,inference,train,gpu,features,kinds}")
+    names = parser.add_subparsers(required=True, metavar="{download,scale,inference,train,gpu,features,kinds,verify}")
     fetching = names.add_parser("download", help="the download stage against img2dataset")
     fetching.add_argument("--images", type=_at_least(40), help=f"URLs of one run (default {NUM_IMAGES:,}; quick: 240)")
     fetching.add_argument("--pairs", type=_at_least(1), help=f"runs of each side (default {MIN_PAIRS}; quick: 1)")
@@ -69,7 +70,13 @@ def _parser() -> argparse.ArgumentParser:
             write, config=options.config, kinds=options.kinds, overrides=options.overrides
         ),
     )
-    for each in (fetching, scaling, inferring, training, device, comparing):
+    verifying = names.add_parser("verify", help="verification against SciPy and scikit-image; skew on two workers")
+    verifying.add_argument("--pairs", type=_at_least(4), help=f"of photos (default {NUM_COMPARED:,}; quick: 6)")
+    verifying.add_argument("--rounds", type=_at_least(1), help=f"of each side (default {MIN_PAIRS}; quick: 1)")
+    verifying.add_argument("--only", choices=list(verify.PARTS), help="one part of the benchmark")
+    verifying.add_argument("--store", type=Path, help="a finished run, for mean comparisons (default runs/mini)")
+    verifying.set_defaults(run=_run_verify)
+    for each in (fetching, scaling, inferring, training, device, comparing, verifying):
         each.add_argument("--quick", action="store_true", help="small, to see that the benchmark works")
     return parser
 
@@ -83,6 +90,17 @@ def _run_features(options: argparse.Namespace, write: LineWriter) -> None:
     num_true = options.true or (50 if options.quick else NUM_TRUE)
     num_false = options.false or (100 if options.quick else NUM_FALSE)
     features.measure(write, kinds=options.kinds, sizes=(num_true, num_false), sweep=options.sweep, quick=options.quick)
+
+
+def _run_verify(options: argparse.Namespace, write: LineWriter) -> None:
+    verify.measure(
+        [options.only] if options.only else list(verify.PARTS),
+        write,
+        num_rounds=options.rounds or (1 if options.quick else MIN_PAIRS),
+        num_pairs=options.pairs or (6 if options.quick else NUM_COMPARED),
+        store=options.store or (None if options.quick else verify.default_store()),
+        quick=options.quick,
+    )
 
 
 def _run_train(options: argparse.Namespace, write: LineWriter) -> None:

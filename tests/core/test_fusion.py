@@ -6,7 +6,14 @@ import math
 
 import pytest
 
-from landmark_spark.core.fusion import MODES, decision_score, fused_score, score_prediction
+from landmark_spark.core.fusion import (
+    MODES,
+    Candidate,
+    choose_candidate,
+    decision_score,
+    fused_score,
+    score_prediction,
+)
 
 
 def test_decision_keeps_the_confidence_of_what_was_verified_and_nothing_else():
@@ -63,3 +70,26 @@ def test_counts_out_of_range_are_refused():
         fused_score(0.5, -1, full_inliers=35)
     with pytest.raises(ValueError, match=r"full_inliers should be at least 1\. Received: 0"):
         fused_score(0.5, 1, full_inliers=0)
+
+
+# An image's three candidates: confident but without inliers, verified, and verified with fewer.
+THREE = [Candidate(0.6, 7, False), Candidate(0.3, 40, True), Candidate(0.1, 36, True)]
+
+
+@pytest.mark.parametrize(
+    ("mode", "expected"),
+    [
+        ("classifier", (0, 0.6)),  # the first, whatever was verified
+        ("decision", (1, 0.3)),  # the most confident that was verified
+        ("fused", (1, 1.3)),  # 0.6 + 0.2, 0.3 + 1, 0.1 + 1
+    ],
+)
+def test_best_scoring_candidate_is_the_answer(mode, expected):
+    place, score = choose_candidate(mode, THREE, full_inliers=35)
+    assert (place, score) == (expected[0], pytest.approx(expected[1]))
+
+
+def test_first_of_equal_candidates_is_the_answer_and_none_where_nothing_is_said():
+    assert choose_candidate("fused", [Candidate(0.5, 7, False)] * 3, full_inliers=35)[0] == 0
+    assert choose_candidate("decision", THREE[:1], full_inliers=35) is None
+    assert choose_candidate("fused", [], full_inliers=35) is None

@@ -1,0 +1,137 @@
+"""Verifies the test images of one partition inside a Spark task: a landmark's references first, its images after them.
+
+Rows stream: what is held are the references of one landmark, at most ``max_comparisons``, and one batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from landmark_spark.core.local_features import LocalFeatures, unpack_descriptors, unpack_keypoints
+from landmark_spark.core.similarity import order_by_similarity, round_features
+from landmark_spark.core.verification import VerificationSettings, verify_against
+from landmark_spark.gpu import limit_native_threads
+from landmark_spark.schemas import VERIFICATIONS
+from landmark_spark.settings import VerifySettings
+from landmark_spark.store import arrow_schema
+
+__all__ = ["VerificationTask", "features_of", "verification_settings"]
+
+_NUM_ROWS = 1000  # of a batch of verifications: small rows
+
+
+def verification_settings(settings: VerifySettings) -> VerificationSettings:
+    """Return the settings as ``core`` takes them."""
+    return VerificationSettings(**{each.name: getattr(settings, each.name) for each in fields(VerificationSettings)})
+
+
+def features_of(row: Any) -> LocalFeatures:
+    """Unpack a row of local_features: anything with its columns as attributes."""
+    return LocalFeatures(
+        keypoints=unpack_keypoints(row.keypoints),
+        descriptors=unpack_descriptors(row.descriptors, row.num_keypoints),
+        width=row.width,
+        height=row.height,
+    )
+
+
+@dataclass(frozen=True)
+class _Row:
+    """A row of what stages.verify_landmarks sends: of a reference or a query, the bottleneck or the local features."""
+
+    landmark_id: int
+    is_query: bool
+    id: str
+    shard: int
+    reference_rank: int
+    bottleneck: bytes | None  # None in a row of local features, as these are None in one of a bottleneck
+    keypoints: bytes
+    descriptors: bytes
+    num_keypoints: int
+    width: int
+    height: int
+
+
+@dataclass
+class _Landmark:
+    """What is held of the landmark whose rows pass by."""
+
+    landmark_id: int | None = None
+    num_references: int = 0
+    references: list[tuple[int, str, LocalFeatures]] = field(default_factory=list)
+    bottlenecks: dict[str, NDArray[np.int64]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class VerificationTask:
+    """From Arrow batches sorted by landmark, references before queries, id, and bottleneck before local features."""
+
+    settings: VerifySettings
+
+    def __call__(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        """Yield the rows of verifications."""
+        limit_native_threads()
+        rows: list[Mapping[str, Any]] = []
+        for row in self._verify(_rows_of(batches)):
+            rows.append(row)
+            if len(rows) == _NUM_ROWS:
+                yield _batch_of(rows)
+                rows = []
+        yield _batch_of(rows)
+
+    def _verify(self, rows: Iterable[_Row]) -> Iterator[Mapping[str, Any]]:
+        settings = verification_settings(self.settings)
+        current = _Landmark()
+        bottleneck: tuple[str, NDArray[np.int64] | None] = ("", None)  # of the query whose local features come next
+        for row in rows:
+            if row.landmark_id != current.landmark_id:
+                current = _Landmark(row.landmark_id)
+            if not row.is_query:
+                _add_reference(current, row, settings.max_comparisons)
+            elif row.bottleneck is not None:
+                bottleneck = (row.id, round_features(row.bottleneck))
+            else:
+                known = bottleneck[1] if bottleneck[0] == row.id else None
+                candidates = self._in_order(current, known)
+                found = asdict(verify_against(features_of(row), candidates, settings))
+                found["num_references"] = current.num_references
+                yield {"id": row.id, "landmark_id": row.landmark_id, "shard": row.shard} | found
+
+    def _in_order(self, landmark: _Landmark, query: NDArray[np.int64] | None) -> list[tuple[str, LocalFeatures]]:
+        """Return the references in the order they are compared in."""
+        references = [(name, features) for _, name, features in landmark.references]
+        if self.settings.reference_order == "hash":
+            return references
+        known = [(name, landmark.bottlenecks.get(name)) for name, _ in references]
+        return [references[place] for place in order_by_similarity(query, known)]
+
+
+def _add_reference(landmark: _Landmark, row: _Row, max_comparisons: int) -> None:
+    """Keep the references of least rank, as many as are compared."""
+    if row.bottleneck is not None:
+        landmark.bottlenecks[row.id] = round_features(row.bottleneck)
+        return
+    landmark.num_references += 1
+    landmark.references.append((row.reference_rank, row.id, features_of(row)))
+    landmark.references.sort(key=lambda each: each[:2])
+    for _, name, _ in landmark.references[max_comparisons:]:
+        landmark.bottlenecks.pop(name, None)
+    del landmark.references[max_comparisons:]
+
+
+def _rows_of(batches: Iterable[pa.RecordBatch]) -> Iterator[_Row]:
+    names = [each.name for each in fields(_Row)]
+    for batch in batches:
+        columns = [batch.column(name) for name in names]
+        for place in range(batch.num_rows):  # one row's bytes at a time
+            yield _Row(*(column[place].as_py() for column in columns))
+
+
+def _batch_of(rows: list[Mapping[str, Any]]) -> pa.RecordBatch:
+    return pa.RecordBatch.from_pylist(rows, schema=arrow_schema(VERIFICATIONS))
