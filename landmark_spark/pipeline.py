@@ -11,6 +11,7 @@ from typing import Any
 from landmark_spark.result_settings import results_of
 from landmark_spark.schemas import (
     BOTTLENECKS,
+    DELF_MODEL,
     FINE_TUNED_MODEL,
     IMAGES,
     LANDMARKS,
@@ -29,6 +30,7 @@ from landmark_spark.schemas import (
 from landmark_spark.settings import (
     BackboneSettings,
     Config,
+    DelfSettings,
     DownloadSettings,
     FineTuneSettings,
     IndexSettings,
@@ -46,6 +48,7 @@ from landmark_spark.stages.feature_kinds import features_also, features_on_accel
 from landmark_spark.stages.fine_tune import base_and_training, check_fine_tuning, fine_tune
 from landmark_spark.stages.index_images import check_headers, csv_digests, index_images
 from landmark_spark.stages.predict_landmarks import predict_landmarks
+from landmark_spark.stages.train_delf import check_delf, delf_also, train_delf
 from landmark_spark.stages.train_top_model import train_top_model
 from landmark_spark.stages.training_process import check_workers
 from landmark_spark.stages.verify_landmarks import verify_landmarks
@@ -193,8 +196,17 @@ STAGES = (
         accelerator=True,
     ),
     Stage(
+        train_delf,
+        inputs=(whole(IMAGES), LANDMARKS),
+        outputs=(DELF_MODEL,),
+        settings=DelfSettings,
+        also=delf_also,
+        accelerator=True,
+        preflight=check_delf,
+    ),
+    Stage(
         extract_local_features,
-        inputs=(IMAGES, whole(PREDICTIONS)),
+        inputs=(IMAGES, whole(PREDICTIONS), DELF_MODEL),
         outputs=(LOCAL_FEATURES,),
         settings=LocalFeatureSettings,
         also=features_also,

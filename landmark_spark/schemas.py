@@ -13,6 +13,7 @@ import pyarrow as pa
 __all__ = [
     "Artifact",
     "BOTTLENECKS",
+    "DELF_MODEL",
     "FINE_TUNED_MODEL",
     "IMAGES",
     "LANDMARKS",
@@ -243,6 +244,11 @@ FINE_TUNED_MODEL = Artifact(
     "fine_tuned_model",
     "fine_tuned_model",
     doc="Keras model from pixels to scores, class map and history; fine_tuning.json alone where nothing is fine-tuned",
+)
+DELF_MODEL = Artifact(
+    "delf_model",
+    "delf_model",
+    doc="our own DELF: network, PCA and history; delf.json alone where local_features.kind is not delf_vgg16",
 )
 SUBMISSION = Artifact("submission", "submission.csv", doc="id,landmarks: a row for every id of test.csv, in its order")
 METRICS = Artifact("metrics", "metrics.json", doc="GAP and top-1 of the classifier and of each submission mode")

@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
+from landmark_spark.delf_settings import DelfSettings
 from landmark_spark.model_settings import BackboneSettings, FineTuneSettings, PredictSettings, TrainSettings
 from landmark_spark.setting_fields import setting
 from landmark_spark.verification_settings import LocalFeatureSettings, VerifySettings
@@ -18,6 +19,7 @@ __all__ = [
     "BackboneSettings",
     "Config",
     "ConfigError",
+    "DelfSettings",
     "DownloadSettings",
     "FineTuneSettings",
     "IndexSettings",
@@ -182,6 +184,7 @@ class Config:
     train: TrainSettings = field(default_factory=TrainSettings)
     fine_tune: FineTuneSettings = field(default_factory=FineTuneSettings)
     predict: PredictSettings = field(default_factory=PredictSettings)
+    delf: DelfSettings = field(default_factory=DelfSettings)
     local_features: LocalFeatureSettings = field(default_factory=LocalFeatureSettings)
     verify: VerifySettings = field(default_factory=VerifySettings)
     submission: SubmissionSettings = field(default_factory=SubmissionSettings)
@@ -196,15 +199,15 @@ class Config:
                 f"({self.download.references_per_landmark}): other images keep no larger copy. "
                 f"Received: {self.verify.max_comparisons}"
             )
-        if self.verify.candidates > self.predict.top_k:
-            raise ConfigError(
-                f"verify.candidates should be at most predict.top_k ({self.predict.top_k}): no more are predicted. "
-                f"Received: {self.verify.candidates}"
-            )
         if self.train.early_stopping_patience and not self.train.validation_fraction:
             raise ConfigError(
                 "train.validation_fraction should be above 0 where train.early_stopping_patience is: nothing else "
                 f"tells when to stop. Received: 0 and {self.train.early_stopping_patience}"
+            )
+        if self.verify.candidates > self.predict.top_k:
+            raise ConfigError(
+                f"verify.candidates should be at most predict.top_k ({self.predict.top_k}): no more are predicted. "
+                f"Received: {self.verify.candidates}"
             )
         if bool(self.inputs.train_csv) != bool(self.inputs.test_csv):
             missing = "inputs.test_csv" if self.inputs.train_csv else "inputs.train_csv"

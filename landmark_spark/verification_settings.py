@@ -22,10 +22,10 @@ class LocalFeatureSettings:
         {"batch_size", "num_threads", "delf_export", "delf_scales", "delf_score_threshold", "delf_dimensions"}
     )
 
-    kind: Literal["sift", "delf"] = setting(
+    kind: Literal["sift", "delf", "delf_vgg16"] = setting(
         "sift",
         "sift: OpenCV's SIFT with RootSIFT normalisation, which needs no weights; delf: an official DELF export, see "
-        "docs/delf.md",
+        "docs/delf.md; delf_vgg16: our own DELF, which the stage train_delf trains",
     )
     max_keypoints: int = setting(1000, "strongest keypoints kept of an image", minimum=4)
     delf_export: str = setting(

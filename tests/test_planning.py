@@ -44,6 +44,7 @@ def test_an_empty_store_needs_every_stage_in_order():
         "train_top_model",
         "fine_tune",
         "predict_landmarks",
+        "train_delf",
         "extract_local_features",
         "verify_landmarks",
         "write_submission",
@@ -59,10 +60,16 @@ def test_a_finished_store_needs_nothing():
     assert {each.reason for each in plans.values()} == {"up to date"}
 
 
+def test_our_own_delf_is_trained_once_it_is_the_kind_that_is_wanted():
+    config = dataclasses.replace(load_config(None, ["local_features.kind=delf_vgg16"]), index=CONFIG.index)
+    names = names_to_run(planned(config, commit_all(CONFIG)))
+    assert names == ["train_delf", "extract_local_features", "verify_landmarks", "write_submission", "write_report"]
+
+
 @pytest.mark.parametrize(
     ("override", "first", "count"),
     [
-        ("download.large_side=256", "download_images", 9),
+        ("download.large_side=256", "download_images", 10),
         ("train.epochs=3", "train_top_model", 7),
         ("fine_tune.epochs=1", "fine_tune", 6),
         ("local_features.max_keypoints=500", "extract_local_features", 4),

@@ -12,7 +12,7 @@ from landmark_spark.core.precision import resolve_precision
 if TYPE_CHECKING:
     import keras
 
-__all__ = ["POOLINGS", "NetworkPlan", "base_of", "build_network"]
+__all__ = ["POOLINGS", "NetworkPlan", "PrecisionPolicy", "base_of", "build_network", "preprocess_pixels"]
 
 POOLINGS = ("none", "avg", "max", "gem")
 _CAFFE_MEAN = (103.939, 116.779, 123.68)  # BGR, of ImageNet, 0 to 255: keras.applications' "caffe" mode
@@ -56,7 +56,7 @@ def build_network(plan: NetworkPlan) -> keras.Model:
     if plan.pooling not in POOLINGS:
         raise ValueError(f"pooling should be one of {', '.join(POOLINGS)}. Received: {plan.pooling!r}")
     shape = (plan.image_size, plan.image_size, 3)
-    with _Policy(resolve_precision(plan.precision)):
+    with PrecisionPolicy(resolve_precision(plan.precision)):
         keras.utils.set_random_seed(plan.seed)
         base = getattr(keras.applications, network.constructor)(
             weights=None if plan.weights is None else str(plan.weights),
@@ -64,7 +64,7 @@ def build_network(plan: NetworkPlan) -> keras.Model:
             input_shape=shape,
         )
     inputs = keras.Input(shape, dtype="uint8", name="images")
-    features = keras.ops.cast(base(_preprocess(inputs, preprocessing)), "float32")
+    features = keras.ops.cast(base(preprocess_pixels(inputs, preprocessing)), "float32")
     return keras.Model(inputs, _pool(features, plan.pooling, plan.gem_power))
 
 
@@ -75,7 +75,7 @@ def base_of(model: keras.Model) -> keras.Model:
     return next(each for each in model.layers if isinstance(each, keras.Model))
 
 
-class _Policy:
+class PrecisionPolicy:
     """Keras' precision while a base is built: mixed, with float32 weights, unless it is float32."""
 
     def __init__(self, precision: str) -> None:
@@ -93,7 +93,7 @@ class _Policy:
         keras.mixed_precision.set_dtype_policy(self._before)
 
 
-def _preprocess(images: Any, preprocessing: str) -> Any:
+def preprocess_pixels(images: Any, preprocessing: str) -> Any:
     """Return float32 pixels (B, H, W, 3) of uint8 ones, as keras.applications' modes of these names make them."""
     import keras
 

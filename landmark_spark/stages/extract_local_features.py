@@ -1,4 +1,4 @@
-"""Stage: images, predictions -> local_features, on GPU executors where a network finds them."""
+"""Stage: images, predictions, delf_model/ -> local_features, on GPU executors where a network finds them."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from landmark_spark.commits import WHOLE, Commit, digest_of
 from landmark_spark.core.images import decode_jpeg
 from landmark_spark.core.local_features import LocalFeatures, pack_array
 from landmark_spark.result_settings import results_of
-from landmark_spark.schemas import LOCAL_FEATURES
+from landmark_spark.schemas import DELF_MODEL, LOCAL_FEATURES
 from landmark_spark.settings import LocalFeatureSettings
 from landmark_spark.stages.context import Context
-from landmark_spark.stages.feature_kinds import FeatureSource, features_also, ship_features
+from landmark_spark.stages.feature_kinds import FeatureSource, features_also, ship_features, takes_delf_model
 from landmark_spark.stages.kept_features import KeptFeatures, find_kept
 from landmark_spark.store import arrow_schema, conform, spark_schema
 
@@ -26,7 +27,9 @@ __all__ = ["extract_local_features"]
 Row = dict[str, Any]
 
 
-def extract_local_features(context: Context, images: DataFrame, predictions: DataFrame) -> DataFrame:
+def extract_local_features(
+    context: Context, images: DataFrame, predictions: DataFrame, delf_model: Commit
+) -> DataFrame:
     """Find keypoints in the test images and in the references of the landmarks predicted, and in no others."""
     from pyspark.sql import functions as F
 
@@ -44,8 +47,10 @@ def extract_local_features(context: Context, images: DataFrame, predictions: Dat
         .where((F.col("split") == "test") | is_reference)
         .select("id", "split", "landmark_id", "reference_rank", "shard", "large_image")
     )
-    kept = find_kept(context, results_of(config, LocalFeatureSettings) | features_also(config))
-    task = _Extraction(ship_features(context.store, config.local_features), kept)
+    is_needed = takes_delf_model(config.local_features)
+    model = {DELF_MODEL.name: digest_of({WHOLE: delf_model.digest})} if is_needed else {}
+    kept = find_kept(context, results_of(config, LocalFeatureSettings) | features_also(config), model)
+    task = _Extraction(ship_features(context.store, config.local_features, delf_model), kept)
     rows = chosen.mapInArrow(task, spark_schema(LOCAL_FEATURES), profile=context.accelerator_profile)
     return conform(rows, LOCAL_FEATURES)
 

@@ -7,13 +7,22 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from landmark_spark.commits import Commit
+from landmark_spark.core.delf_vgg16 import DELF_FILE, load_delf_vgg16
 from landmark_spark.core.local_features import ExtractMany, load_extractor, one_by_one
 from landmark_spark.gpu import claim_device, limit_native_threads
 from landmark_spark.settings import Config, LocalFeatureSettings
 from landmark_spark.stages.official_export import check_export, export_also, load_export, ship_export
 from landmark_spark.store import Store
 
-__all__ = ["FeatureSource", "features_also", "features_on_accelerator", "find_features", "ship_features"]
+__all__ = [
+    "FeatureSource",
+    "features_also",
+    "features_on_accelerator",
+    "find_features",
+    "ship_features",
+    "takes_delf_model",
+]
 
 _EXTRACTION_VERSION = 1  # raised when the same settings give other features of an image
 
@@ -22,12 +31,13 @@ _EXTRACTION_VERSION = 1  # raised when the same settings give other features of 
 class FeatureSource:
     """What a task loads its extractor from: small and hashable, so that a Python worker loads it once.
 
-    files: of the store, relative to it, shipped for this kind.
+    files: of the store, relative to it, shipped for this kind. delf_model: its commit, for the kind that it is for.
     """
 
     settings: LocalFeatureSettings
     store_url: str
     files: tuple[str, ...] = ()
+    delf_model: str = ""
 
     def load(self) -> ExtractMany:
         """Return the extractor, in a Spark task."""
@@ -43,7 +53,7 @@ class _Kind:
 
     load: in a worker. check: raises ConfigError where what it needs is not there. also: what its features depend on
     besides ``kind`` and ``max_keypoints``. ship: puts files into the store, and says which. on_accelerator: it runs a
-    network.
+    network. takes_delf_model: that of the stage train_delf.
     """
 
     load: Callable[[FeatureSource], ExtractMany]
@@ -51,14 +61,17 @@ class _Kind:
     also: Callable[[LocalFeatureSettings], Mapping[str, Any]] = lambda _: {}
     ship: Callable[[Store, LocalFeatureSettings], tuple[str, ...]] = lambda *_: ()
     on_accelerator: bool = False
+    takes_delf_model: bool = False
 
 
 def features_also(config: Config) -> dict[str, Any]:
     """Return what local_features depends on besides its section: which references, and what the kind has of its own."""
     settings = config.local_features
-    verify = config.verify
-    found = {"extraction_version": _EXTRACTION_VERSION, "verify.max_comparisons": verify.max_comparisons}
-    found["verify.candidates"] = verify.candidates
+    found = {
+        "extraction_version": _EXTRACTION_VERSION,
+        "verify.candidates": config.verify.candidates,
+        "verify.max_comparisons": config.verify.max_comparisons,
+    }
     return found | dict(_KINDS[settings.kind].also(settings))
 
 
@@ -72,9 +85,16 @@ def find_features(config: Config) -> None:
     _KINDS[config.local_features.kind].check(config.local_features)
 
 
-def ship_features(store: Store, settings: LocalFeatureSettings) -> FeatureSource:
-    """Put what the kind loads where every executor reads: into the store."""
-    return FeatureSource(settings, store.url, _KINDS[settings.kind].ship(store, settings))
+def ship_features(store: Store, settings: LocalFeatureSettings, delf_model: Commit) -> FeatureSource:
+    """Put what the kind loads where every executor reads: into the store, where delf_model is."""
+    kind = _KINDS[settings.kind]
+    model = delf_model.to_json() if kind.takes_delf_model else ""
+    return FeatureSource(settings, store.url, kind.ship(store, settings), model)
+
+
+def takes_delf_model(settings: LocalFeatureSettings) -> bool:
+    """Tell whether the features depend on what the stage train_delf made."""
+    return _KINDS[settings.kind].takes_delf_model
 
 
 @lru_cache(maxsize=1)
@@ -87,6 +107,13 @@ def _load_sift(source: FeatureSource) -> ExtractMany:
     return one_by_one(load_extractor("sift", max_keypoints=source.settings.max_keypoints))
 
 
+def _load_own_delf(source: FeatureSource) -> ExtractMany:
+    settings = source.settings
+    with Store(source.store_url).local_files(Commit.from_json(source.delf_model)) as files:
+        folder = files[DELF_FILE].parent
+        return load_delf_vgg16(folder, max_keypoints=settings.max_keypoints, batch_size=settings.batch_size)
+
+
 _KINDS = {
     "sift": _Kind(_load_sift),
     "delf": _Kind(
@@ -96,4 +123,5 @@ _KINDS = {
         ship=ship_export,
         on_accelerator=True,
     ),
+    "delf_vgg16": _Kind(_load_own_delf, on_accelerator=True, takes_delf_model=True),
 }

@@ -16,7 +16,7 @@ __all__ = ["KeptFeatures", "find_kept"]
 Row = dict[str, Any]
 
 _ROW_CHOICE = frozenset(
-    {"verify.max_comparisons", "verify.candidates"}
+    {"verify.candidates", "verify.max_comparisons"}
 )  # of a stamp's settings: says which images, not what of them
 
 
@@ -50,11 +50,12 @@ class KeptFeatures:
         return (row for batch in batches for row in batch.to_pylist())
 
 
-def find_kept(context: Context, settings: Mapping[str, Any]) -> KeptFeatures:
+def find_kept(context: Context, settings: Mapping[str, Any], needed: Mapping[str, str] | None = None) -> KeptFeatures:
     """Find the shards whose rows were made of the same images with the same settings, as their commits say.
 
     Their rows may be of other images than those wanted now, when the predictions have changed. settings: what the
-    stage's commits will say. Nothing is kept where the run is forced.
+    stage's commits will say. needed: digests of outputs besides the images that the rows depend on, by name. Nothing is
+    kept where the run is forced.
     """
     store = context.store
     before = {} if context.forced else store.commits(LOCAL_FEATURES)
@@ -67,6 +68,7 @@ def find_kept(context: Context, settings: Mapping[str, Any]) -> KeptFeatures:
         return (
             shard in images
             and commit.stamp.inputs.get(IMAGES.name) == images[shard].digest
+            and all(commit.stamp.inputs.get(name) == digest for name, digest in (needed or {}).items())
             and _of_an_image(commit.stamp.settings) == _of_an_image(settings)
             and all(present.get(file.path) == file.num_bytes for file in commit.files)
         )

@@ -14,9 +14,9 @@ from scripts.benchmarks.report_lines import BenchmarkError, LineWriter, say
 MIN_PAIRS = 5  # a median of fewer says little
 NUM_IMAGES = 10_000  # 1,250 a shard, as conf/cluster.yaml has them
 NUM_TRAINED = 200_000  # a sixth of the challenge's, 3.3 GB of features
-NUM_COMPARED = 1_200  # pairs of photos: half show the same landmark
 NUM_TRUE = 2_000
 NUM_FALSE = 12_000  # at a rate of 0.1 % twelve of them may be accepted
+NUM_COMPARED = 1_200  # pairs of photos: half show the same landmark
 NUM_EXTRACTED = 256  # images of one run of the network: some seconds on two cores
 
 
@@ -54,12 +54,6 @@ def _parser() -> argparse.ArgumentParser:
     training.set_defaults(run=_run_train)
     device = names.add_parser("gpu", help="how much of a GPU the extraction uses; needs no Spark and no Java")
     device.set_defaults(run=lambda options, write: gpu.measure(write, quick=options.quick))
-    verifying = names.add_parser("verify", help="verification against SciPy and scikit-image; skew on two workers")
-    verifying.add_argument("--pairs", type=_at_least(4), help=f"of photos (default {NUM_COMPARED:,}; quick: 6)")
-    verifying.add_argument("--rounds", type=_at_least(1), help=f"of each side (default {MIN_PAIRS}; quick: 1)")
-    verifying.add_argument("--only", choices=list(verify.PARTS), help="one part of the benchmark")
-    verifying.add_argument("--store", type=Path, help="a finished run, for mean comparisons (default runs/mini)")
-    verifying.set_defaults(run=_run_verify)
     comparing = names.add_parser("features", help="which local features tell the real photos' landmarks apart best")
     comparing.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS, help="of local features (default: all)")
     comparing.add_argument("--true", type=_at_least(1), help=f"pairs of one landmark (default {NUM_TRUE:,}; quick: 50)")
@@ -76,6 +70,12 @@ def _parser() -> argparse.ArgumentParser:
             write, config=options.config, kinds=options.kinds, overrides=options.overrides
         ),
     )
+    verifying = names.add_parser("verify", help="verification against SciPy and scikit-image; skew on two workers")
+    verifying.add_argument("--pairs", type=_at_least(4), help=f"of photos (default {NUM_COMPARED:,}; quick: 6)")
+    verifying.add_argument("--rounds", type=_at_least(1), help=f"of each side (default {MIN_PAIRS}; quick: 1)")
+    verifying.add_argument("--only", choices=list(verify.PARTS), help="one part of the benchmark")
+    verifying.add_argument("--store", type=Path, help="a finished run, for mean comparisons (default runs/mini)")
+    verifying.set_defaults(run=_run_verify)
     for each in (fetching, scaling, inferring, training, device, comparing, verifying):
         each.add_argument("--quick", action="store_true", help="small, to see that the benchmark works")
     return parser
@@ -84,6 +84,12 @@ def _parser() -> argparse.ArgumentParser:
 def _run_inference(options: argparse.Namespace, write: LineWriter) -> None:
     images = options.images or (8 if options.quick else NUM_EXTRACTED)
     inference.measure(write, num_images=images, num_pairs=_pairs_of(options), quick=options.quick)
+
+
+def _run_features(options: argparse.Namespace, write: LineWriter) -> None:
+    num_true = options.true or (50 if options.quick else NUM_TRUE)
+    num_false = options.false or (100 if options.quick else NUM_FALSE)
+    features.measure(write, kinds=options.kinds, sizes=(num_true, num_false), sweep=options.sweep, quick=options.quick)
 
 
 def _run_verify(options: argparse.Namespace, write: LineWriter) -> None:
@@ -95,12 +101,6 @@ def _run_verify(options: argparse.Namespace, write: LineWriter) -> None:
         store=options.store or (None if options.quick else verify.default_store()),
         quick=options.quick,
     )
-
-
-def _run_features(options: argparse.Namespace, write: LineWriter) -> None:
-    num_true = options.true or (50 if options.quick else NUM_TRUE)
-    num_false = options.false or (100 if options.quick else NUM_FALSE)
-    features.measure(write, kinds=options.kinds, sizes=(num_true, num_false), sweep=options.sweep, quick=options.quick)
 
 
 def _run_train(options: argparse.Namespace, write: LineWriter) -> None:

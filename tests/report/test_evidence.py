@@ -37,17 +37,6 @@ def test_an_image_is_shown_once_and_only_where_it_was_compared():
     }
 
 
-def test_of_several_candidates_an_image_has_one_answer_in_each_mode():
-    # a: 9 is predicted first, 1 is verified. Fused: 0.6 + 0.2 against 0.3 + 1.
-    both = [judged("a", 9, 0.6, 7), judged("a", 1, 0.3, 70), judged("b", 2, 0.5, 0, None)]
-    modes = evaluate_modes(both, SOLUTION, full_inliers=35)
-    # Classifier: a wrong at 0.6, b right at rank 2: (1/2) / 2. Decision: a right alone. Fused: a 1.3, b 0.5: both.
-    assert [modes[mode]["gap"] for mode in ("classifier", "decision", "fused")] == [0.25, 0.5, 1.0]
-    assert [modes[mode]["num_predictions"] for mode in ("classifier", "decision", "fused")] == [2, 1, 2]
-    for mode, expected in [("classifier", [9, 2]), ("decision", [1, 2]), ("fused", [1, 2])]:
-        assert [each.landmark_id for each in answers_of(both, mode, full_inliers=35)] == expected
-
-
 def test_few_images_are_shared_out_between_the_kinds():
     # All are near 35, as 35 and 36 equally are; four are verified. In turn: g, a, b; then f, d, nothing.
     several = [
@@ -70,3 +59,14 @@ def test_an_image_far_from_the_threshold_is_no_borderline_case():
     assert [each.id for each in chosen["borderline"]] == ["i18"]  # i70 is shown as accepted, after i71
     assert [each.id for each in chosen["accepted"]] == ["i71", "i70"]
     assert [each.id for each in chosen["rejected"]] == ["i17"]
+
+
+def test_of_several_candidates_an_image_has_one_answer_in_each_mode():
+    # a: 9 is predicted first, 1 is verified. Fused: 0.6 + 0.2 against 0.3 + 1.
+    both = [judged("a", 9, 0.6, 7), judged("a", 1, 0.3, 70), judged("b", 2, 0.5, 0, None)]
+    modes = evaluate_modes(both, SOLUTION, full_inliers=35)
+    # Classifier: a wrong at 0.6, b right at rank 2: (1/2) / 2. Decision: a right alone. Fused: a 1.3, b 0.5: both.
+    assert [modes[mode]["gap"] for mode in ("classifier", "decision", "fused")] == [0.25, 0.5, 1.0]
+    assert [modes[mode]["num_predictions"] for mode in ("classifier", "decision", "fused")] == [2, 1, 2]
+    for mode, expected in [("classifier", [9, 2]), ("decision", [1, 2]), ("fused", [1, 2])]:
+        assert [each.landmark_id for each in answers_of(both, mode, full_inliers=35)] == expected

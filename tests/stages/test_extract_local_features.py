@@ -175,7 +175,12 @@ def made(tmp_path):
     write(store, IMAGES, image_rows(0, ["t1"]) + image_rows(1, ["t2"]), Stamp("download_images", "f"))
     digests = {shard: each.digest for shard, each in store.commits(IMAGES).items()}
     for shard, name in enumerate(["t1", "t2"]):
-        stamp = Stamp(STAGE.name, "f", settings_now(config), {"images": digests[shard], "predictions": "old"})
+        stamp = Stamp(
+            STAGE.name,
+            "f",
+            settings_now(config),
+            {"images": digests[shard], "predictions": "old", "delf_model": "mine"},
+        )
         writer = PartitionWriter(store.url, LOCAL_FEATURES, {shard: stamp}, {})
         batch = pa.RecordBatch.from_pylist([feature_row(name, shard)], schema=arrow_schema(LOCAL_FEATURES))
         list(writer(iter([batch])))
@@ -186,10 +191,10 @@ def settings_now(config):
     return expectations(config, (STAGE,))[STAGE.name].settings
 
 
-def kept_shards(made, *, config=None, forced=False):
+def kept_shards(made, *, config=None, forced=False, needed=None):
     config = config or made.config
     context = Context(None, made.store, config, (0, 1), print, forced=forced)
-    return sorted(find_kept(context, settings_now(config)).files)
+    return sorted(find_kept(context, settings_now(config), needed).files)
 
 
 def test_rows_hold_while_images_and_settings_do_whatever_the_predictions(made):
@@ -204,6 +209,8 @@ def test_rows_of_other_settings_or_images_and_lost_ones_are_not_kept(made):
     assert kept_shards(made, config=load_config(None, ["local_features.max_keypoints=999"])) == []
     assert kept_shards(made, config=load_config(None, ["local_features.kind=delf"])) == []
     assert kept_shards(made, forced=True) == []
+    assert kept_shards(made, needed={"delf_model": "mine"}) == [0, 1]
+    assert kept_shards(made, needed={"delf_model": "another"}) == []
     write_other_image(made.store)
     assert kept_shards(made) == [1]
     path = made.store.commits(LOCAL_FEATURES)[1].files[0].path
@@ -273,9 +280,9 @@ def test_an_export_goes_through_any_store_and_is_shipped_once(tmp_path):
     config = load_config(None, [f"local_features.delf_export={write_boxes_export(tmp_path)}"])
     settings = dataclasses.replace(config.local_features, kind="delf", delf_scales="1 2", delf_score_threshold=1.0)
     store = Store("memory://shipped-export")
-    source = ship_features(store, settings)
+    source = ship_features(store, settings, None)
     times = {name: store.file_system.info(store.path(name))["created"] for name in source.files}
-    assert ship_features(store, settings) == source
+    assert ship_features(store, settings, None) == source
     assert {name: store.file_system.info(store.path(name))["created"] for name in source.files} == times
     black, white = source.load()([np.zeros((20, 20, 3), np.uint8), np.full((30, 40, 3), 255, np.uint8)])
     assert black.keypoints.tolist() == white.keypoints.tolist() == [[1, 2], [21, 12]]
@@ -287,7 +294,7 @@ def run_stage(spark, store, config):
     """Run the stage on a store as the runner does; return its commits."""
     inputs = {"images": None, "predictions": "whole"}
     context = Context(spark, store, config, tuple(range(NUM_SHARDS)), print)
-    frame = stage.extract_local_features(context, store.read(spark, IMAGES), store.read(spark, PREDICTIONS))
+    frame = stage.extract_local_features(context, store.read(spark, IMAGES), store.read(spark, PREDICTIONS), None)
     expected = expectations(config, (STAGE,))[STAGE.name]
     stamps = {
         shard: Stamp(STAGE.name, expected.fingerprint, expected.settings, inputs | {"images": each.digest})
