@@ -61,8 +61,8 @@ def test_a_finished_store_needs_nothing():
 
 
 def test_our_own_delf_is_trained_once_it_is_the_kind_that_is_wanted():
-    config = dataclasses.replace(load_config(None, ["local_features.kind=delf_vgg16"]), index=CONFIG.index)
-    names = names_to_run(planned(config, commit_all(CONFIG)))
+    before = dataclasses.replace(load_config(None, ["local_features.kind=sift"]), index=CONFIG.index)
+    names = names_to_run(planned(CONFIG, commit_all(before)))
     assert names == ["train_delf", "extract_local_features", "verify_landmarks", "write_submission", "write_report"]
 
 

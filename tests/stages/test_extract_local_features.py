@@ -242,8 +242,9 @@ def test_settings_of_delf_count_for_kind_delf_alone(tmp_path):
 
 
 def test_only_kinds_with_a_network_take_an_accelerator():
-    assert not STAGE.on_accelerator(load_config())
-    assert STAGE.on_accelerator(load_config(None, ["local_features.kind=delf"]))
+    assert not STAGE.on_accelerator(load_config(None, ["local_features.kind=sift"]))
+    for kind in ("delf", "delf_vgg16"):
+        assert STAGE.on_accelerator(load_config(None, [f"local_features.kind={kind}"]))
     assert stage_named("extract_bottlenecks").on_accelerator(load_config())
 
 
@@ -258,7 +259,7 @@ def test_only_kinds_with_a_network_take_an_accelerator():
     ],
 )
 def test_what_kind_delf_lacks_is_said_before_the_run(overrides, message):
-    find_features(load_config(None, overrides[:0]))  # sift lacks nothing
+    find_features(load_config())  # other kinds lack nothing
     with pytest.raises(ConfigError, match=message):
         find_features(load_config(None, ["local_features.kind=delf", *overrides]))
 

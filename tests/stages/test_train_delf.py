@@ -44,7 +44,7 @@ SETTINGS = [
     "delf.epochs=1",
     "delf.checkpoint_steps=1",
 ]
-DELF = "local_features.kind=delf_vgg16"
+DELF, SIFT = "local_features.kind=delf_vgg16", "local_features.kind=sift"
 
 
 class PlayedSpark:
@@ -129,20 +129,20 @@ def test_it_leaves_network_pca_history_and_plan_and_had_its_checkpoints_in_the_s
 
 
 def test_where_another_kind_is_chosen_there_is_a_note_and_no_model(made):
-    (file,) = train_delf(context_of(made.store), None, None)
+    (file,) = train_delf(context_of(made.store, SIFT), None, None)
     assert file.path.endswith("/delf.json")
     assert json.loads(made.store.read_bytes(file.path)) == {"trained": False}
 
 
 def test_the_model_depends_on_the_weights_only_where_it_is_wanted():
-    assert delf_also(load_config(None, SETTINGS)) == {"local_features.kind": "another"}
+    assert delf_also(load_config(None, [*SETTINGS, SIFT])) == {"local_features.kind": "another"}
     wanted = delf_also(load_config(None, [*SETTINGS, DELF]))
     assert wanted["local_features.kind"] == "delf_vgg16"
     assert wanted["backbone.precision"] == "float32"
 
 
 def test_scales_that_are_none_are_refused_before_the_run_where_the_model_is_wanted():
-    check_delf(load_config(None, [*SETTINGS, "delf.scales=large"]))
+    check_delf(load_config(None, [*SETTINGS, SIFT, "delf.scales=large"]))
     with pytest.raises(ConfigError, match="delf: scales should be numbers with spaces between. Received: 'large'"):
         check_delf(load_config(None, [*SETTINGS, DELF, "delf.scales=large"]))
     with pytest.raises(ConfigError, match="scales should be above 0"):
