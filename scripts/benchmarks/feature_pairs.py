@@ -90,7 +90,8 @@ def draw_pairs(photos: Photos, *, num_true: int, num_false: int) -> Pairs:
     true = true_pairs(groups, num_true, seed=_SEED)
     wanted = num_false - num_false // 2
     drawn = false_pairs(shown, shown, _DRAWN * wanted, seed=_SEED)
-    others = [(one, other) for one, other in drawn if halves[shown[one]] == halves[shown[other]]][:wanted]
+    within = {frozenset(pair): pair for pair in drawn if len({halves[shown[name]] for name in pair}) == 1}
+    others = list(within.values())[:wanted]  # each once, whichever of its photos comes first
     others += false_pairs(empty, shown, num_false // 2, seed=_SEED) if empty else []
     if not true or not others:
         raise BenchmarkError("the photos should show two landmarks, and one of them twice")

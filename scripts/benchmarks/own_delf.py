@@ -25,7 +25,7 @@ from landmark_spark.stages.delf_images import LabelledImages, iterate_groups, tr
 from scripts.benchmarks.feature_pairs import Photos, halves_of
 from scripts.benchmarks.report_lines import BenchmarkError, LineWriter, say
 
-__all__ = ["QUICK_SETTINGS", "HalfModels", "training_photos"]
+__all__ = ["QUICK_SETTINGS", "HalfModels", "TrainingPhotos", "training_photos"]
 
 QUICK_SETTINGS = DelfSettings(
     layer="block3_conv3", scales="0.25", dimensions=8, attention_units=8, epochs=1, crop_size=32, pca_images=4
@@ -37,14 +37,19 @@ ReadLarge = Callable[[Path, int], bytes]
 
 
 @dataclass(frozen=True)
-class _Kept:
-    """Ids and labels of what a model is trained on; held_out: those only measured on."""
+class TrainingPhotos:
+    """What a model is trained on: labels by id. held_out: those of them only measured on."""
 
     labels: dict[str, int]
     held_out: frozenset[str]
 
+    @property
+    def num_landmarks(self) -> int:
+        """How many classes there are."""
+        return len(set(self.labels.values()))
 
-def training_photos(photos: Photos, half: int) -> _Kept:
+
+def training_photos(photos: Photos, half: int) -> TrainingPhotos:
     """Choose what the model that judges a half is trained on: as many photos a landmark as a run keeps large copies of.
 
     All are of landmarks of the other half. A share is held out as a run holds it out: never a landmark's first.
@@ -56,7 +61,7 @@ def training_photos(photos: Photos, half: int) -> _Kept:
     labels = {name: place for place, each in enumerate(sorted(chosen)) for name in chosen[each]}
     rest = [name for names in chosen.values() for name in names[1:]]
     count = round(fraction * len(rest))
-    return _Kept(labels, frozenset(choose(rest, count, seed=_SEED, purpose="holdout") if count else ()))
+    return TrainingPhotos(labels, frozenset(choose(rest, count, seed=_SEED, purpose="holdout") if count else ()))
 
 
 class HalfModels:
@@ -75,13 +80,15 @@ class HalfModels:
         """Return the extractor for photos judged in a half: that of the model trained on the other half's landmarks."""
         folder = self._folder / f"judges-{half}-{large_side}"
         if not folder.is_dir():
+            kept = training_photos(self._photos, half)
+            if kept.num_landmarks < 2:
+                raise BenchmarkError(f"each half should have two landmarks to train on. Received: {kept.num_landmarks}")
             folder.mkdir(parents=True)
-            self._train(half, large_side, folder)
+            self._train(kept, half, large_side, folder)
         return load_delf_vgg16(folder, max_keypoints=max_keypoints, batch_size=_IMAGES_AT_ONCE)
 
-    def _train(self, half: int, large_side: int, folder: Path) -> None:
-        settings, kept = self._settings, training_photos(self._photos, half)
-        names = sorted(kept.labels)
+    def _train(self, kept: TrainingPhotos, half: int, large_side: int, folder: Path) -> None:
+        settings, names = self._settings, sorted(kept.labels)
         say(f"features: training delf_vgg16 on {len(names)} photos, to judge the landmarks of half {half}")
         started = time.perf_counter()
         images = LabelledImages(
@@ -96,7 +103,7 @@ class HalfModels:
             _plan(settings, self._weights),
             Training(LoopPlan(settings.epochs), data),
             iterate_groups(images, num_images=settings.pca_images, size=_IMAGES_AT_ONCE),
-            num_classes=len(set(kept.labels.values())),
+            num_classes=kept.num_landmarks,
             folder=folder,
         )
         self._write(
@@ -104,7 +111,7 @@ class HalfModels:
             "trained",
             kind="delf_vgg16",
             judges_half=half,
-            num_landmarks=len(set(kept.labels.values())),
+            num_landmarks=kept.num_landmarks,
             num_photos=len(names),
             num_held_out=len(kept.held_out),
             seconds=time.perf_counter() - started,
