@@ -11,8 +11,10 @@ __all__ = ["bootstrap_difference", "bootstrap_share"]
 
 _ROUNDS = 2000
 
+Verdicts = Sequence[bool] | NDArray[np.bool_]
 
-def bootstrap_share(is_accepted: Sequence[bool], groups: Sequence[int]) -> tuple[float, float]:
+
+def bootstrap_share(is_accepted: Verdicts, groups: Sequence[int]) -> tuple[float, float]:
     """Return the 95 % interval of the share of accepted pairs, by the percentiles of a cluster bootstrap.
 
     Each round draws as many groups as there are, with replacement, and counts all pairs of each (Davison and Hinkley,
@@ -26,7 +28,7 @@ def bootstrap_share(is_accepted: Sequence[bool], groups: Sequence[int]) -> tuple
     return _interval(np.asarray(is_accepted, np.float64), groups)
 
 
-def bootstrap_difference(ours: Sequence[bool], theirs: Sequence[bool], groups: Sequence[int]) -> tuple[float, float]:
+def bootstrap_difference(ours: Verdicts, theirs: Verdicts, groups: Sequence[int]) -> tuple[float, float]:
     """Return the 95 % interval of the difference of two shares of the same pairs, our share minus theirs."""
     return _interval(np.asarray(ours, np.float64) - np.asarray(theirs, np.float64), groups)
 
