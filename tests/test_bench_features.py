@@ -9,17 +9,20 @@ from PIL import Image
 
 from landmark_spark.core.local_features import LocalFeatures
 from scripts.benchmarks import __main__ as command_line
-from scripts.benchmarks import features, kinds
-from scripts.benchmarks.features import accepted_at, draw_pairs, read_photos
+from scripts.benchmarks import features, kinds, own_delf
+from scripts.benchmarks.feature_pairs import Photos, draw_pairs, halves_of, read_photos
+from scripts.benchmarks.features import TRAINED, Sizes, accepted_at
 from scripts.benchmarks.kinds import copied_store, markdown_table
+from scripts.benchmarks.landmark_bootstrap import bootstrap_difference, bootstrap_share
+from scripts.benchmarks.own_delf import HalfModels, training_photos
 from scripts.benchmarks.report_lines import BenchmarkError
 
-NUM_LANDMARKS = 3
+NUM_LANDMARKS = 4
 
 
 @pytest.fixture(scope="module")
 def small_photos(tmp_path_factory):
-    """Three landmarks, four moved pictures of each; two pictures of nothing."""
+    """Four landmarks, four moved pictures of each; two pictures of nothing."""
     folder = tmp_path_factory.mktemp("photos")
     pictures = {f"a{k}{n}": scene(k, 12 * n) for k in range(NUM_LANDMARKS) for n in range(4)}
     pictures |= {f"none{k}": scene(50 + k) for k in range(2)}
@@ -44,13 +47,141 @@ def test_the_share_is_the_largest_at_a_rate_that_is_not_exceeded():
     # No whole number of inliers has a rate between 1 % and nothing: that of the threshold found is told.
     at = accepted_at(true, false, 0.015)
     assert (at["min_inliers"], at["false_accept_rate"], at["share"]) == (6, 0.01, 0.5)
+    at = accepted_at(true, false, 0.015, groups=[1, 1, 2, 2])  # one landmark's pairs all, the other's none
+    assert (at["share"], at["landmarks_low"], at["landmarks_high"]) == (0.5, 0.0, 1.0)
+
+
+def test_the_interval_over_landmarks_is_that_of_a_bootstrap_of_the_landmarks():
+    from scipy import stats
+
+    random = np.random.default_rng(3)
+    by_landmark = random.random((20, 10)) < random.random((20, 1))  # pairs of a landmark are alike
+    groups = np.repeat(np.arange(20), 10)
+    low, high = bootstrap_share(by_landmark.ravel(), groups)
+    means = (by_landmark.mean(1),)  # of as many pairs each: their mean is the share
+    expected = stats.bootstrap(means, np.mean, method="percentile", n_resamples=20_000, rng=1).confidence_interval
+    assert (low, high) == pytest.approx((expected.low, expected.high), abs=0.015)
+    alone = bootstrap_share(by_landmark.ravel(), range(200))
+    assert high - low > 1.5 * (alone[1] - alone[0])
+    # The landmark of more pairs counts for more: of 2 drawn from {3 of 3, 0 of 1} the shares are 1, 3/4 and 0.
+    assert bootstrap_share([True] * 3 + [False], [5, 5, 5, 9]) == (0.0, 1.0)
+    assert bootstrap_share([True] * 4, [1, 1, 2, 3]) == (1.0, 1.0)
+
+
+def test_a_difference_on_the_same_pairs_has_a_narrower_interval_than_its_sides():
+    groups = np.repeat(np.arange(10), 4)
+    theirs = np.arange(40) < 20  # five landmarks wholly, five not at all
+    ours = theirs | (np.arange(40) % 4 == 0)  # and one pair more of each of those
+    low, high = bootstrap_difference(ours, theirs, groups)
+    assert 0.0 <= low < 0.125 < high <= 0.25
+    assert bootstrap_difference(ours, ours, groups) == (0.0, 0.0)
+    with pytest.raises(ValueError, match="groups should be one a pair"):
+        bootstrap_difference(ours, theirs, groups[:-1])
+
+
+def test_no_false_pair_lies_across_the_halves_of_the_landmarks():
+    landmarks = {f"{k}-{n}": k for k in range(9) for n in range(3)} | {f"none{n}": -1 for n in range(4)}
+    halves = halves_of(landmarks.values())
+    assert sorted(halves) == list(range(9))
+    assert sum(halves.values()) == 5
+    pairs = draw_pairs(Photos({}, landmarks), num_true=50, num_false=80)
+    of_two = [pair for pair in pairs.false if -1 not in (landmarks[pair[0]], landmarks[pair[1]])]
+    assert len(of_two) == len({frozenset(pair) for pair in of_two}) == 40
+    assert {halves[landmarks[one]] - halves[landmarks[other]] for one, other in of_two} == {0}
+    assert {halves[landmarks[other]] for _, other in of_two} == {0, 1}
+    used = pairs.photos(landmarks)
+    assert all(half == halves[landmarks[name]] for name, half in used if landmarks[name] != -1)
+    assert {half for name, half in used if landmarks[name] == -1} == {0, 1}
+
+
+def test_a_model_is_trained_on_the_landmarks_of_the_other_half_alone():
+    landmarks = {f"{k}-{n:02}": k for k in range(6) for n in range(25)} | {"none": -1}
+    halves = halves_of(landmarks.values())
+    for half in (0, 1):
+        kept = training_photos(Photos({}, landmarks), half)
+        assert {halves[landmarks[name]] for name in kept.labels} == {1 - half}
+        assert len(kept.labels) == 3 * 20  # as many of each as a run keeps larger copies of
+        assert sorted(set(kept.labels.values())) == [0, 1, 2]
+        assert all(len({kept.labels[each] for each in kept.labels if landmarks[each] == k}) <= 1 for k in range(6))
+        assert len(kept.held_out) == 6  # a tenth of the 57 that are no landmark's first
+        assert kept.held_out < set(kept.labels)
+
+
+def test_both_photos_of_a_pair_have_their_features_from_the_model_of_its_half(small_photos, monkeypatch):
+    found, seen = read_photos(small_photos), []
+    halves = halves_of(found.landmarks.values())
+
+    def extractor_of(variant, half, own):
+        nothing = np.zeros((0, 2), np.float32), np.zeros((0, 8), np.float16)
+        return lambda images: [LocalFeatures(*nothing, half + 1, 1) for _ in images]  # the width says which model
+
+    def match_pair(one, other, *, settings):
+        seen.append((one.width - 1, other.width - 1))
+        return None, None, np.zeros(0, bool)
+
+    monkeypatch.setattr(features, "extractor_of", extractor_of)
+    monkeypatch.setattr(features, "match_pair", match_pair)
+    pairs = draw_pairs(found, num_true=18, num_false=40)
+    lines = []
+    sizes = Sizes(18, 40)
+    features.measure(
+        lambda *names, **values: lines.append(names[1]),
+        kinds=[TRAINED],
+        sizes=sizes,
+        sweep=False,
+        quick=True,
+        folder=small_photos,
+    )
+    expected = [halves[found.landmarks[other]] for _, other in (*pairs.true, *pairs.false)]
+    assert seen == [(half, half) for half in expected]
+    assert set(expected) == {0, 1}
+
+
+def test_our_own_delf_is_trained_on_each_half_and_judged_with_the_others(small_photos, capfd):
+    lines = []
+    features.measure(
+        lambda *names, **values: lines.append((names[1], values)),
+        kinds=["sift", TRAINED],
+        sizes=Sizes(18, 20),
+        sweep=False,
+        quick=True,
+        folder=small_photos,
+    )
+    what = [each for each, _ in lines]
+    assert what == ["machine", "pairs", "kind", "trained", "trained", "kind", "difference", "difference"]
+    assert [(lines[k][1]["judges_half"], lines[k][1]["num_landmarks"]) for k in (3, 4)] == [(0, 2), (1, 2)]
+    assert lines[5][1]["mean_keypoints"] > 10
+    table = capfd.readouterr().err
+    assert "| `sift` | 100.0 % (100.0 % to 100.0 %)" in table
+    assert f"| `{TRAINED}` | " in table
+
+
+def test_without_weights_our_own_delf_is_not_judged(small_photos, monkeypatch, tmp_path):
+    monkeypatch.setattr(own_delf, "find_weights", lambda: None)
+    with pytest.raises(BenchmarkError, match="weights should be on this machine"):
+        HalfModels(read_photos(small_photos), tmp_path, lambda *_: b"", lambda *_, **__: None, quick=False)
+
+
+def test_a_half_of_one_landmark_teaches_nothing(small_photos, tmp_path):
+    found = read_photos(small_photos)
+    three = Photos(found.paths, {name: landmark for name, landmark in found.landmarks.items() if landmark < 3})
+    models = HalfModels(three, tmp_path, lambda *_: b"", lambda *_, **__: None, quick=True)
+    with pytest.raises(BenchmarkError, match="each half should have two landmarks to train on. Received: 1"):
+        models.extractor(1, large_side=64, max_keypoints=10)
+
+
+def test_as_many_photos_are_used_as_are_wanted(small_photos):
+    few = read_photos(small_photos, per_landmark=2, of_none=1)
+    assert sorted(few.landmarks.values()) == [-1, 0, 0, 1, 1, 2, 2, 3, 3]
+    assert few.paths.keys() == few.landmarks.keys()
+    assert few.landmarks.items() < read_photos(small_photos).landmarks.items()
 
 
 def test_pairs_are_of_one_landmark_or_of_two_or_of_none_and_one(small_photos):
     found = read_photos(small_photos)
     pairs = draw_pairs(found, num_true=99, num_false=30)
     shows = found.landmarks
-    assert len(pairs.true) == 3 * 6
+    assert len(pairs.true) == NUM_LANDMARKS * 6
     assert all(shows[one] == shows[other] != -1 for one, other in pairs.true)
     assert [shows[one] == -1 for one, _ in pairs.false] == [False] * 15 + [True] * 15
     assert all(shows[other] not in (-1, shows[one]) for one, other in pairs.false)
@@ -59,7 +190,7 @@ def test_pairs_are_of_one_landmark_or_of_two_or_of_none_and_one(small_photos):
 
 def test_photos_that_are_not_there_end_the_benchmark(tmp_path, monkeypatch, capfd):
     monkeypatch.setattr(features.measure, "__kwdefaults__", features.measure.__kwdefaults__ | {"folder": tmp_path})
-    assert command_line.main(["features", "--quick"]) == 1
+    assert command_line.main(["features", "--quick", "--kinds", "sift"]) == 1
     assert "the real photos should be in" in capfd.readouterr().err
 
 
@@ -67,18 +198,18 @@ def test_every_kind_sees_the_same_pairs_and_is_compared_with_the_first(small_pho
     seen = {"sift": [], "blind": []}
     found = features.extractor_of
 
-    def extractor_of(variant):
+    def extractor_of(variant, half, own):
         if variant.kind == "sift":
-            return found(variant)
+            return found(variant, half, own)
         nothing = np.zeros((0, 2), np.float32), np.zeros((0, 40), np.float16)
-        return lambda image: seen["blind"].append(1) or LocalFeatures(*nothing, image.shape[1], image.shape[0])
+        return lambda images: [seen["blind"].append(1) or LocalFeatures(*nothing, 9, 9) for _ in images]
 
     monkeypatch.setattr(features, "extractor_of", extractor_of)
     lines = []
     features.measure(
         lambda *names, **values: lines.append((names[1], values)),
         kinds=["sift", "blind"],
-        sizes=(18, 20),
+        sizes=Sizes(18, 20),
         sweep=False,
         quick=False,
         folder=small_photos,
@@ -94,7 +225,7 @@ def test_every_kind_sees_the_same_pairs_and_is_compared_with_the_first(small_pho
     assert sift["median_inliers_false"] < 20
     assert [each["share"] for each in blind["at"]] == [0.0, 0.0]
     assert blind["mean_keypoints"] == 0
-    assert len(seen["blind"]) == 14
+    assert len(seen["blind"]) == 18  # none twice, though those of none are in both halves
     assert first == {
         "kind": "blind",
         "to": "sift",
@@ -103,6 +234,9 @@ def test_every_kind_sees_the_same_pairs_and_is_compared_with_the_first(small_pho
         "only_this": 0,
         "only_the_other": 18,
         "neither": 0,
+        "difference": -1.0,
+        "low": -1.0,
+        "high": -1.0,
     }
     assert second["rate"] == 0.001
 
@@ -141,6 +275,16 @@ def configured(tmp_path, monkeypatch):
     config = tmp_path / "c.yaml"
     config.write_text(f"store: {store}\n")
     return config
+
+
+def test_kinds_that_need_no_file_of_others_are_compared_unless_others_are_named(monkeypatch):
+    seen = []
+    monkeypatch.setattr(kinds, "measure", lambda write, *, kinds, **_: seen.append(list(kinds)))
+    monkeypatch.setattr(features, "measure", lambda write, *, kinds, **_: seen.append(list(kinds)))
+    assert command_line.main(["kinds", "--config", "c.yaml"]) == 0
+    assert command_line.main(["kinds", "--config", "c.yaml", "--kinds", "delf", "delf_vgg16"]) == 0
+    assert command_line.main(["features"]) == 0
+    assert seen == [["sift", "delf_vgg16"], ["delf", "delf_vgg16"], ["sift", "delf_vgg16"]]
 
 
 @pytest.mark.usefixtures("configured")

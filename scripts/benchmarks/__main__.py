@@ -7,10 +7,10 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from landmark_spark.core.local_features import KINDS
 from scripts.benchmarks import download, features, gpu, inference, kinds, scale, train, verify
 from scripts.benchmarks.report_lines import BenchmarkError, LineWriter, say
 
+COMPARED = ("sift", "delf_vgg16")  # kinds of local features that need no file of others
 MIN_PAIRS = 5  # a median of fewer says little
 NUM_IMAGES = 10_000  # 1,250 a shard, as conf/cluster.yaml has them
 NUM_TRAINED = 200_000  # a sixth of the challenge's, 3.3 GB of features
@@ -55,14 +55,22 @@ def _parser() -> argparse.ArgumentParser:
     device = names.add_parser("gpu", help="how much of a GPU the extraction uses; needs no Spark and no Java")
     device.set_defaults(run=lambda options, write: gpu.measure(write, quick=options.quick))
     comparing = names.add_parser("features", help="which local features tell the real photos' landmarks apart best")
-    comparing.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS, help="of local features (default: all)")
+    comparing.add_argument("--kinds", nargs="+", choices=COMPARED, default=COMPARED, help="default: all")
     comparing.add_argument("--true", type=_at_least(1), help=f"pairs of one landmark (default {NUM_TRUE:,}; quick: 50)")
     comparing.add_argument("--false", type=_at_least(2), help=f"other pairs (default {NUM_FALSE:,}; quick: 100)")
+    comparing.add_argument("--per-landmark", type=_at_least(2), help="photos of each landmark used (default: all)")
+    comparing.add_argument("--of-none", type=_at_least(1), help="photos of no landmark used (default: all)")
     comparing.add_argument("--sweep", action="store_true", help="other sides, numbers of keypoints and distances too")
     comparing.set_defaults(run=_run_features)
     judging = names.add_parser("kinds", help="GAP of a configuration with each kind of local features")
     judging.add_argument("--config", type=Path, required=True, help="YAML file, with inputs.solution_csv")
-    judging.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS, help="of local features (default: all)")
+    judging.add_argument(
+        "--kinds",
+        nargs="+",
+        choices=["sift", "delf", "delf_vgg16"],
+        default=COMPARED,
+        help="of local features (default: all but delf, which needs --set local_features.delf_export=...)",
+    )
     judging.add_argument("--set", dest="overrides", action="append", default=[], metavar="SECTION.KEY=VALUE")
     judging.set_defaults(
         quick=False,
@@ -89,7 +97,8 @@ def _run_inference(options: argparse.Namespace, write: LineWriter) -> None:
 def _run_features(options: argparse.Namespace, write: LineWriter) -> None:
     num_true = options.true or (50 if options.quick else NUM_TRUE)
     num_false = options.false or (100 if options.quick else NUM_FALSE)
-    features.measure(write, kinds=options.kinds, sizes=(num_true, num_false), sweep=options.sweep, quick=options.quick)
+    sizes = features.Sizes(num_true, num_false, options.per_landmark, options.of_none)
+    features.measure(write, kinds=options.kinds, sizes=sizes, sweep=options.sweep, quick=options.quick)
 
 
 def _run_verify(options: argparse.Namespace, write: LineWriter) -> None:
