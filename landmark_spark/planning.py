@@ -21,6 +21,7 @@ __all__ = [
     "decide",
     "input_digests",
     "missing_inputs",
+    "mixed_inputs",
     "plan_stages",
 ]
 
@@ -275,3 +276,12 @@ def missing_inputs(stage: Stage, shards: Sequence[int], config: Config, inventor
         elif lacking:
             missing.append(f"{each.output.name} (shards {_listed(dict.fromkeys(lacking, ''))})")
     return missing
+
+
+def mixed_inputs(stage: Stage, inventory: Inventory) -> list[str]:
+    """Return the inputs of which a stage reads every shard, and whose shards were not all made with one fingerprint."""
+    return [
+        each.output.name
+        for each in stage.reads
+        if each.whole and len({commit.stamp.fingerprint for commit in inventory.commits[each.output.name].values()}) > 1
+    ]

@@ -43,9 +43,21 @@ def _rows_of_shard(store: Store, table: Table, shard: int, ids: Collection[str],
     names: list[str] = []
     for _ in range(_NUM_LOOKS):
         names = store.files(table, [shard])
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(FileNotFoundError), _damage_told():
             return [row for name in names for row in _rows_of_file(store, name, ids, columns)]
     raise StoreError(f"{table.name} should have the files of its commits. Missing: some of {names}")
+
+
+@contextlib.contextmanager
+def _damage_told() -> Iterator[None]:
+    """Say of a file that is no whole Parquet file what mends it."""
+    try:
+        yield
+    except pa.ArrowInvalid as error:
+        raise StoreError(
+            f"the store should have whole Parquet files. Received: {error}. landmark-spark run makes a file again "
+            "whose length is not as it was written, and one that is removed"
+        ) from error
 
 
 def _rows_of_file(store: Store, name: str, ids: Collection[str], columns: Sequence[str]) -> Iterator[Any]:

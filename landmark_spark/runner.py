@@ -24,6 +24,7 @@ from landmark_spark.planning import (
     decide,
     input_digests,
     missing_inputs,
+    mixed_inputs,
     plan_stages,
 )
 from landmark_spark.progress import listed_counts, told_progress
@@ -161,6 +162,11 @@ class _Run:
         missing = missing_inputs(stage, decision.shards, self.config, inventory)
         if missing:
             raise PlanError(f"{stage.name} should have {', '.join(missing)}, not made yet: run what makes it first")
+        if mixed := mixed_inputs(stage, inventory):
+            raise PlanError(
+                f"{stage.name} should read shards that were made with the same settings. Received: some of "
+                f"{', '.join(mixed)} are of other settings; bring all their shards up to date first"
+            )
         for maker in upstream_of(stage):
             if maker.name in self.left_stale:
                 self.tell(f"{stage.name}: warning: {maker.name} is not up to date: {self.left_stale[maker.name]}")

@@ -161,3 +161,12 @@ def test_rows_are_looked_up_in_any_row_group(tmp_path):
     assert sorted(found) == ["i0000", "i0999", "i1999"]
     assert [(row.rank, row.landmark_id) for row in found["i0999"]] == [(0, 999), (1, 999)]
     assert look_up(store, PREDICTIONS, [], columns=["rank"], num_shards=NUM_SHARDS) == {}
+
+
+def test_a_file_that_is_no_whole_parquet_file_is_one_line_that_says_what_mends_it(tmp_path, capsys):
+    store = make_store(tmp_path / "store")
+    for name in store.files(LOCAL_FEATURES, range(NUM_SHARDS)):
+        path = tmp_path / "store" / name
+        path.write_bytes(path.read_bytes()[:1000])
+    assert main(["matches", "t1", *options(store, f"store={tmp_path / 'store'}")]) == 1
+    assert "the store should have whole Parquet files. Received:" in capsys.readouterr().err

@@ -5,7 +5,15 @@ import pytest
 from landmark_spark.commits import WHOLE, Commit, Stamp
 from landmark_spark.config import load_config
 from landmark_spark.pipeline import STAGES, check_graph, expectations, stage_named, upstream_of
-from landmark_spark.planning import Inventory, PlanError, choose, input_digests, missing_inputs, plan_stages
+from landmark_spark.planning import (
+    Inventory,
+    PlanError,
+    choose,
+    input_digests,
+    missing_inputs,
+    mixed_inputs,
+    plan_stages,
+)
 from landmark_spark.settings import Config, IndexSettings
 
 NUM_SHARDS = 3
@@ -58,6 +66,16 @@ def test_a_finished_store_needs_nothing():
     plans = planned(CONFIG, commit_all(CONFIG))
     assert names_to_run(plans) == []
     assert {each.reason for each in plans.values()} == {"up to date"}
+
+
+def test_an_input_read_whole_of_which_some_shards_have_other_settings_is_mixed():
+    stage, inventory = stage_named("verify_landmarks"), commit_all(CONFIG)
+    assert mixed_inputs(stage, inventory) == []
+    commit = inventory.commits["local_features"][1]
+    other = dataclasses.replace(commit, stamp=dataclasses.replace(commit.stamp, fingerprint="of another kind"))
+    inventory.commits["local_features"][1] = other
+    assert mixed_inputs(stage, inventory) == ["local_features"]
+    assert mixed_inputs(stage_named("extract_bottlenecks"), inventory) == []
 
 
 def test_our_own_delf_is_trained_once_it_is_the_kind_that_is_wanted():

@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 
 from landmark_spark.core.local_features import LocalFeatures
 
+_MOST_VALUES = 1024  # of a descriptor, as core.matching takes them
+
 __all__ = [
     "Rate",
     "binomial_interval",
@@ -161,12 +163,26 @@ def random_matches(
         seed: of the places.
     """
     random = np.random.default_rng(seed)
-    descriptors = np.eye(num_matches, dtype=np.float16)
+    descriptors = _distinct_descriptors(num_matches)
     one, other = (
         LocalFeatures((random.random((num_matches, 2)) * size).astype(np.float32), descriptors, *size)
         for size in (query, reference)
     )
     return one, other
+
+
+def _distinct_descriptors(count: int) -> NDArray[np.float16]:
+    """Return (N, D) unit vectors, no two of which have a similarity above one half: at most 1,024 values each."""
+    if count <= _MOST_VALUES:
+        return np.eye(count, dtype=np.float16)
+    half = _MOST_VALUES // 2
+    first, second = np.arange(count) % half, np.arange(count) // half
+    if second[-1] >= half:
+        raise ValueError(f"num_matches should be at most {half * half:,}. Received: {count:,}")
+    found = np.zeros((count, _MOST_VALUES), np.float16)
+    for places in (first, half + second):
+        found[np.arange(count), places] = np.sqrt(0.5)
+    return found
 
 
 def _hash(text: str) -> int:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from landmark_spark.core.delf_network import LAYER_STRIDES
 from landmark_spark.core.dense_features import Cells, compile_dense, find_cells
-from landmark_spark.core.keypoint_selection import select_keypoints
+from landmark_spark.core.keypoint_selection import has_texture, select_keypoints
 from landmark_spark.core.local_features import ExtractMany, LocalFeatures, RgbImage, check_image
 from landmark_spark.core.model_files import ModelFileError, load_model
 from landmark_spark.core.pca import Pca, reduce_descriptors
@@ -74,7 +74,7 @@ def load_delf_vgg16(
     The same images in the same call give the same bytes. An image's features do not depend on what else is in its
     batch, as far as the framework sums in the same order for batches of any size: TensorFlow did on a CPU, in bfloat16,
     where four photos alone and together gave the same bytes; a GPU may not.
-    An image with a side below 32 pixels at all scales has no keypoints.
+    An image with a side below 32 pixels at all scales has no keypoints, nor has a surface without texture.
 
     Raises:
         ModelFileError: the files are not there, or do not belong together. ValueError: max_keypoints or batch_size is
@@ -98,7 +98,7 @@ def load_delf_vgg16(
             check_image(image)
         every = find_cells(images, run, scales=form.scales, stride=LAYER_STRIDES[form.layer])
         pairs = zip(images, every, strict=True)
-        return [_features(image, cells, form, pca, max_keypoints) for image, cells in pairs]
+        return [_features(image, _textured(image, cells), form, pca, max_keypoints) for image, cells in pairs]
 
     return extract
 
@@ -107,6 +107,11 @@ def describe_cells(cells: Cells, form: DelfForm, max_keypoints: int) -> tuple[ND
     """Return the strongest keypoints (N, 2), pixels, and their features (N, C), as they are, the strongest first."""
     chosen = select_keypoints(cells.centres, cells.scores, max_keypoints=max_keypoints, radius=form.radius)
     return cells.centres[chosen], cells.features[chosen]
+
+
+def _textured(image: RgbImage, cells: Cells) -> Cells:
+    kept = has_texture(image, cells.centres)
+    return Cells(cells.centres[kept], cells.features[kept], cells.scores[kept])
 
 
 def _read(folder: Path) -> tuple[DelfForm, Pca]:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["cell_centres", "select_keypoints"]
+__all__ = ["cell_centres", "has_texture", "select_keypoints"]
 
 Floats = NDArray[np.float32]
 Size = tuple[int, int]
 """Height and width, pixels."""
+
+_FINE, _AROUND = 4.0, 8.0  # deviations of Gaussians, pixels: what is finer than the first is texture, within the second
+_LEAST_TEXTURE = 5.0  # grey levels; below it is what JPEG and dark sensors leave in a blank surface
 
 
 def cell_centres(stride: int, *, resized: Size, original: Size) -> Floats:
@@ -30,6 +34,23 @@ def cell_centres(stride: int, *, resized: Size, original: Size) -> Floats:
     x, y = np.meshgrid(columns, rows)
     centres: Floats = np.stack([x.ravel(), y.ravel()], axis=1).astype(np.float32)
     return centres
+
+
+def has_texture(image: NDArray[np.uint8], points: Floats) -> NDArray[np.bool_]:
+    """Say of each point (N, 2), (x, y) in pixels of an image (H, W, 3) uint8, whether there is anything to see: (N,).
+
+    That is where the root mean square of the grey image without its coarse part is at least 5 levels round about. A
+    network with zero padding tells the places of a blank picture apart, so that two of them would match.
+    """
+    grey = cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2GRAY).astype(np.float32)
+    fine = grey - cv2.GaussianBlur(grey, (0, 0), _FINE)
+    power = cv2.GaussianBlur(fine * fine, (0, 0), _AROUND)
+    columns, rows = (
+        np.clip(np.rint(each).astype(np.intp), 0, length - 1)
+        for each, length in zip(points.T, (image.shape[1], image.shape[0]), strict=True)
+    )
+    is_textured: NDArray[np.bool_] = power[rows, columns] >= _LEAST_TEXTURE**2
+    return is_textured
 
 
 def select_keypoints(keypoints: Floats, scores: Floats, *, max_keypoints: int, radius: float) -> NDArray[np.intp]:

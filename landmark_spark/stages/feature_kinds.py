@@ -123,5 +123,10 @@ _KINDS = {
         ship=ship_export,
         on_accelerator=True,
     ),
-    "delf_vgg16": _Kind(_load_own_delf, on_accelerator=True, takes_delf_model=True),
+    "delf_vgg16": _Kind(
+        _load_own_delf,
+        also=lambda _: {"delf_vgg16_version": 2},  # raised when the same model and settings give other features
+        on_accelerator=True,
+        takes_delf_model=True,
+    ),
 }

@@ -117,6 +117,13 @@ def test_a_draw_depends_on_the_seed_and_not_on_the_order_of_what_is_drawn_from()
         choose("ab", 0, seed=0, purpose="x")
 
 
+def test_more_random_matches_than_a_descriptor_has_values_are_still_told_apart():
+    one, other = random_matches((400, 300), (400, 300), 1500, seed=0)
+    query_points, reference_points, _ = match_pair(one, other, VerificationSettings())
+    np.testing.assert_array_equal(query_points, one.keypoints)
+    np.testing.assert_array_equal(reference_points, other.keypoints)
+
+
 def test_random_matches_all_match_within_their_images_and_agree_on_little():
     one, other = random_matches((400, 300), (200, 500), 150, seed=5)
     query, reference, is_inlier = match_pair(one, other, VerificationSettings())

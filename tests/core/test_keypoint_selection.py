@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from landmark_spark.core.keypoint_selection import cell_centres, select_keypoints
+from landmark_spark.core.keypoint_selection import cell_centres, has_texture, select_keypoints
 
 
 def test_a_cell_of_stride_8_covers_pixels_0_to_7_whose_middle_is_at_3_and_a_half():
@@ -58,3 +58,15 @@ def test_numbers_out_of_range_are_refused(changed):
 def test_a_stride_of_nothing_is_refused():
     with pytest.raises(ValueError, match="stride and sizes should be at least 1"):
         cell_centres(0, resized=(8, 8), original=(8, 8))
+
+
+def test_texture_is_what_is_finer_than_a_few_pixels_and_louder_than_noise():
+    image = np.full((128, 256, 3), 128, np.uint8)
+    image[:, 128:] = np.where(np.arange(128) % 4 < 2, 100, 156).astype(np.uint8)[None, :, None]  # stripes: 28 levels
+    points = np.array([[40, 64], [200, 64], [-0.5, -0.5], [255.5, 127.5]], np.float32)
+    assert has_texture(image, points).tolist() == [False, True, False, True]
+    slope = np.repeat(np.linspace(0, 255, 256)[None, :, None], 128, axis=0).repeat(3, axis=2).astype(np.uint8)
+    noise = np.random.default_rng(0).integers(0, 11, (128, 256, 1), dtype=np.uint8).repeat(3, axis=2)  # deviation 3.2
+    for blank in (slope, noise):
+        assert not has_texture(blank, points[:2]).any()
+    assert has_texture(image, np.zeros((0, 2), np.float32)).shape == (0,)

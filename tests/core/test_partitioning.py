@@ -39,10 +39,11 @@ def test_small_landmarks_are_dealt_out_largest_first():
 
 
 def test_popular_landmark_is_cut_and_every_query_is_in_one_chunk():
-    # 100 queries x 10 references in 2 partitions: 1033 comparisons, a quarter of 516.5 a chunk: 8 of them.
+    # 100 queries x 10 references in 2 partitions: 1033 comparisons, a 32nd of 516.5 a chunk: 64 of them.
     chunks = plan_chunks([ClassLoad(7, 100, 10)], num_partitions=2)
-    assert [chunk.num_queries for chunk in chunks] == [12, 13] * 4
-    assert [chunk.first for chunk in chunks] == [0, 12, 25, 37, 50, 62, 75, 87]
+    assert len(chunks) == 64
+    assert [chunk.first for chunk in chunks[:9]] == [0, 1, 3, 4, 6, 7, 9, 10, 12]  # 100 n / 64
+    assert sum(chunk.num_queries for chunk in chunks) == 100
     assert {chunk.partition for chunk in chunks} == {0, 1}
 
 
@@ -71,7 +72,21 @@ def test_by_zipfs_law_the_most_loaded_partition_has_little_more_than_the_median(
     assert found == {each.landmark_id: each.num_queries for each in loads}
     work = _loads(chunks, loads)
     assert len(work) == num_partitions
-    assert max(work) <= 1.25 * np.median(work)
+    assert max(work) <= 1.1 * np.median(work)
+
+
+@pytest.mark.parametrize("num_partitions", [6, 60, 500])
+def test_landmarks_that_verify_early_leave_no_partition_with_much_more_than_the_median(num_partitions):
+    # Half of the landmarks stop after 1.2 of 20 comparisons; the plan does not know which. Cut in quarters of a share,
+    # 500 partitions had 1.69 times the median here.
+    chances = 1 / np.arange(1, 15_001)
+    counts = np.random.default_rng(0).multinomial(117_703, chances / chances.sum())
+    loads = [ClassLoad(name, int(counts[name]), 20) for name in np.flatnonzero(counts).tolist()]
+    stops_early = np.random.default_rng(0).random(15_000) < 0.5
+    work = np.zeros(num_partitions)
+    for chunk in plan_chunks(loads, num_partitions=num_partitions):
+        work[chunk.partition] += load_of(chunk.num_queries, 1.2 if stops_early[chunk.landmark_id] else 20)
+    assert work.max() <= 1.5 * np.median(work)
 
 
 def test_three_partitions_for_each_task_and_more_where_they_would_be_long():
