@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pyarrow as pa
 import pytest
+from played_spark import PlayedSpark
 from store_rows import STAMP
 
 from landmark_spark.commits import WHOLE, FileEntry
@@ -36,23 +37,6 @@ SETTINGS = [
     "fine_tune.batch_size=4",
     "fine_tune.checkpoint_steps=1",
 ]
-
-
-class PlayedSpark:
-    """Runs what a stage gives to one task, here."""
-
-    def __init__(self, items=()):
-        self.sparkContext = self
-        self.items = items
-
-    def parallelize(self, items, count):
-        return PlayedSpark(items)
-
-    def map(self, function):
-        return PlayedSpark([function(each) for each in self.items])
-
-    def collect(self):
-        return list(self.items)
 
 
 def rows():

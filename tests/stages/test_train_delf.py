@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pyarrow as pa
 import pytest
+from played_spark import PlayedSpark
 from store_rows import STAMP
 
 from landmark_spark.cli import main
@@ -45,23 +46,6 @@ SETTINGS = [
     "delf.checkpoint_steps=1",
 ]
 DELF, SIFT = "local_features.kind=delf_vgg16", "local_features.kind=sift"
-
-
-class PlayedSpark:
-    """Runs what a stage gives to one task, here."""
-
-    def __init__(self, items=()):
-        self.sparkContext = self
-        self.items = items
-
-    def parallelize(self, items, count):
-        return PlayedSpark(items)
-
-    def map(self, function):
-        return PlayedSpark([function(each) for each in self.items])
-
-    def collect(self):
-        return list(self.items)
 
 
 def rows():
