@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 from landmark_spark.core.networks import check_network
+from landmark_spark.core.own_process import OwnProcessError, run_python
 from landmark_spark.core.weights import CONVOLUTIONS, WeightsError
 
 __all__ = ["NetworkFacts", "probe_network"]
 
 _VGG16_LAYERS = 1 + len(CONVOLUTIONS) + 5  # input, convolutions, pools
-# Its own process: Keras takes the device that it finds when it is loaded, and the driver should not hold one.
 _PROBE = """
 import json, sys, keras
 constructor, weights, side = json.loads(sys.argv[1])
@@ -47,10 +45,10 @@ def probe_network(name: str, *, image_size: int, weights: Path | None = None) ->
     if name == "vgg16":
         return NetworkFacts(_VGG16_LAYERS)
     arguments = json.dumps([network.constructor, None if weights is None else str(weights), image_size])
-    done = subprocess.run([sys.executable, "-c", _PROBE, arguments], capture_output=True, text=True, check=False)
-    if done.returncode:
-        reason = next((line for line in reversed(done.stderr.splitlines()) if line.strip()), "no message")
+    try:
+        told = run_python(_PROBE, arguments)
+    except OwnProcessError as error:
         shown = "" if weights is None else f" with the weights of {weights}"
-        raise WeightsError(f"{name} should be built{shown}. Received: {reason.strip()}")
-    *normalising, num_layers = json.loads(done.stdout.splitlines()[-1])
+        raise WeightsError(f"{name} should be built{shown}. Received: {str(error).strip()}") from error
+    *normalising, num_layers = json.loads(told.splitlines()[-1])
     return NetworkFacts(num_layers, tuple(normalising))

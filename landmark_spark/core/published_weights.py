@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 from landmark_spark.core.networks import NETWORKS
+from landmark_spark.core.own_process import OwnProcessError, run_python
 from landmark_spark.core.weights import (
     IMAGENET_DIGEST,
     WeightsError,
@@ -21,7 +20,6 @@ __all__ = ["describe_weights", "resolve_network_weights"]
 
 _SUFFIXES = (".h5", ".keras")
 _CHECKED = "vgg16"  # the network whose files core.weights knows array by array
-# Its own process: Keras takes the device that it finds when it is loaded, and the driver should not hold one.
 _EXPORT = """
 import sys, keras
 network = getattr(keras.applications, sys.argv[1])
@@ -74,12 +72,11 @@ def _export(name: str, path: Path) -> Path:
     """Let Keras fetch a network's ImageNet weights, and keep them in one file; raise WeightsNotFound where it fails."""
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".unfinished-{path.name}")  # Keras wants the name to end in .weights.h5
-    command = [sys.executable, "-c", _EXPORT, NETWORKS[name].constructor, str(unfinished)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        reason = next((line for line in reversed(done.stderr.splitlines()) if line.strip()), "no message")
+    try:
+        run_python(_EXPORT, NETWORKS[name].constructor, str(unfinished))
+    except OwnProcessError as error:
         raise WeightsNotFound(
-            f"the ImageNet weights of {name} should be in {path} or at Keras' download address. Received: {reason} "
+            f"the ImageNet weights of {name} should be in {path} or at Keras' download address. Received: {error} "
             "Copy that file from a machine with the network, or set backbone.weights to a Keras weights file."
-        )
+        ) from error
     return unfinished.replace(path)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -13,6 +12,7 @@ from typing import Any
 from landmark_spark.core.delf_export import DelfExportError, digest_export, find_export
 from landmark_spark.core.local_features import ExtractMany, one_by_one
 from landmark_spark.core.official_delf import load_official_delf
+from landmark_spark.core.own_process import OwnProcessError, run_python
 from landmark_spark.settings import ConfigError, LocalFeatureSettings
 from landmark_spark.store import Store
 
@@ -20,7 +20,6 @@ __all__ = ["check_export", "export_also", "load_export", "ship_export"]
 
 _SHIPPED = "_weights"
 _MAX_SCALE = 8.0
-# Its own process: TensorFlow takes the device that it finds when it is loaded, and the driver should not hold one.
 _TRIAL = """
 import sys, numpy
 from landmark_spark.core.official_delf import load_official_delf
@@ -36,11 +35,10 @@ def check_export(settings: LocalFeatureSettings) -> None:
     _scales(settings)
     _files(settings)
     quiet = {"CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONPATH": os.pathsep.join(sys.path)}
-    command = [sys.executable, "-c", _TRIAL, settings.delf_export, str(settings.delf_dimensions)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | quiet)
-    if done.returncode:
-        reason = next((line for line in reversed(done.stderr.splitlines()) if line.strip()), "no message")
-        raise ConfigError(f"local_features.delf_export: {reason}")
+    try:
+        run_python(_TRIAL, settings.delf_export, str(settings.delf_dimensions), environment=quiet)
+    except OwnProcessError as error:
+        raise ConfigError(f"local_features.delf_export: {error}") from error
 
 
 def export_also(settings: LocalFeatureSettings) -> dict[str, Any]:
