@@ -20,7 +20,7 @@ from landmark_spark.evidence_commands import add_evidence_commands
 from landmark_spark.settings import Config, ConfigError
 
 if TYPE_CHECKING:
-    from landmark_spark.status import Downloads
+    from landmark_spark.status import Downloads, StageState
 
 __all__ = ["job", "main"]
 
@@ -35,6 +35,7 @@ def job(stage: str | None, arguments: Sequence[str] | None = None) -> None:
     """Run one stage (None: the whole pipeline) and exit: what a file in jobs/ does under spark-submit."""
     parser = argparse.ArgumentParser(description=f"Spark job: {stage or 'the pipeline'}")
     _add_run_options(parser, with_range=stage is None, with_retry=stage in (None, "download_images"))
+    _add_wait(parser)
     options = parser.parse_args(arguments)
     options.command = _run
     if stage is not None:
@@ -74,6 +75,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     run = commands.add_parser("run", help="run the stages that are not up to date")
     _add_run_options(run, with_range=True)
+    _add_wait(run)
     run.set_defaults(command=_run)
     plan = commands.add_parser("plan", help="say what run would do, and why")
     _add_run_options(plan, with_range=True)
@@ -95,6 +97,10 @@ def _parser() -> argparse.ArgumentParser:
 def _add_config_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", type=Path, help="YAML file; without it the defaults: the toy world")
     parser.add_argument("--set", dest="overrides", action="append", default=[], metavar="SECTION.KEY=VALUE")
+
+
+def _add_wait(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--wait", action="store_true", help="wait for another run that is at work on the same outputs")
 
 
 def _add_run_options(parser: argparse.ArgumentParser, *, with_range: bool, with_retry: bool = True) -> None:
@@ -132,7 +138,7 @@ def _run(options: argparse.Namespace) -> int:
     from landmark_spark.runner import run
 
     config, choice = _loaded(options)
-    results = run(config, choice, _tell)
+    results = run(config, choice, _tell, wait=options.wait, command=_command_line())
     print()
     _print_table(
         ["stage", "shards", "rows", "seconds", "why"],
@@ -143,6 +149,12 @@ def _run(options: argparse.Namespace) -> int:
     if "write_report" in [each.stage for each in results]:
         _print_results(config)
     return 0
+
+
+def _command_line() -> str:
+    """Return what this run calls itself to others: options may hold passwords of URLs, and are left out."""
+    words = [word for word in sys.argv[1:] if word in ("run", "--force") or word.startswith("jobs/")]
+    return " ".join([Path(sys.argv[0]).name, *words])
 
 
 def _print_results(config: Config) -> None:
@@ -189,12 +201,25 @@ def _status(options: argparse.Namespace) -> int:
         print(status.to_json())
         return 0
     _print_table(
-        ["stage", "state", "shards", "rows", "why"],
+        ["stage", "state", "shards", "rows", "made", "seconds", "why"],
         [
-            [each.stage, each.state, f"{each.num_current_shards}/{each.num_shards}", each.num_rows, each.reason]
+            [
+                each.stage,
+                each.state,
+                f"{each.num_current_shards}/{each.num_shards}",
+                each.num_rows,
+                each.made,
+                "" if each.seconds is None else f"{each.seconds:.1f}",
+                f"{each.reason}{_listed_shards(each)}",
+            ]
             for each in status.stages
         ],
     )
+    for each in status.stages:
+        if each.error:
+            print(f"\n{each.stage} failed in its last run: {each.error}")
+    for claim in status.holders:
+        print(f"\na run is at work: {claim.holder}")
     if status.downloads.num_rows:
         _print_downloads(status.downloads)
     for note in status.in_work:
@@ -203,6 +228,14 @@ def _status(options: argparse.Namespace) -> int:
             f"{note.num_rows} rows, begun {note.started}, last heard of {note.updated}"
         )
     return 0
+
+
+def _listed_shards(state: StageState) -> str:
+    """Say which shards are wanting, where some are there and the reason does not name them already."""
+    if state.state in ("up to date", "stale", "not made") or not state.wanting or "(shards" in state.reason:
+        return ""
+    shown = ", ".join(str(each) for each in state.wanting[:8])
+    return f" (shards {shown}{' ...' if len(state.wanting) > 8 else ''})"
 
 
 def _print_downloads(downloads: Downloads) -> None:

@@ -1,6 +1,6 @@
 """What makes a shard visible: the commit, which names its files, their digests, and what made them.
 
-And what says of a shard that it is under way: the note.
+What says of a shard that it is under way: the note. What says of one that it must be made anew: the mark.
 """
 
 from __future__ import annotations
@@ -15,33 +15,77 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["WHOLE", "Commit", "FileEntry", "Note", "Stamp", "StoreError", "digest_of", "now"]
+__all__ = [
+    "FORMAT",
+    "WHOLE",
+    "Commit",
+    "FileEntry",
+    "Mark",
+    "NewerFormatError",
+    "Note",
+    "Stamp",
+    "StoreError",
+    "digest_of",
+    "now",
+]
 
 WHOLE = -1
 """Shard number of an output that is not sharded."""
+
+FORMAT = 2
+"""Of the files that the store keeps its books in. Commits without a number are of format 1: their stamps say neither
+the stage's version nor the columns."""
 
 
 class StoreError(RuntimeError):
     """The store lacks or refuses something; the message says what was wanted and what was received."""
 
 
+class NewerFormatError(StoreError):
+    """A later release wrote it: this one would misread it."""
+
+
 @dataclass(frozen=True)
 class FileEntry:
-    """A committed file: path relative to the store, length in bytes, SHA-256 of its bytes."""
+    """A committed file: path relative to the store, length in bytes, SHA-256 of its bytes in hex."""
 
     path: str
     num_bytes: int
     sha256: str
 
+    def __post_init__(self) -> None:
+        """Refuse a path that leads out of the store."""
+        parts = self.path.split("/") if isinstance(self.path, str) else [""]
+        if "\0" in self.path or not all(part and part not in (".", "..") for part in parts):
+            raise ValueError(f"a committed file should lie below the store. Received: {self.path!r}")
+        if not _is_count(self.num_bytes) or not isinstance(self.sha256, str):
+            raise ValueError(f"a committed file should have a length and a digest. Received: {self!r}")
+
 
 @dataclass(frozen=True)
 class Stamp:
-    """What made an output: stage, code version, settings, and the digests of the inputs it read."""
+    """What made an output: the stage, its settings, the digests of the inputs it read, and the code.
+
+    version: of the stage. num_shards: of the tables. columns: of each output, as ``pipeline.columns_of`` writes them.
+    code: release and digest of the sources. These are empty where a release before format 2 wrote the commit.
+    """
 
     stage: str
     fingerprint: str
     settings: Mapping[str, Any] = field(default_factory=dict)
     inputs: Mapping[str, str] = field(default_factory=dict)
+    version: int = 0
+    num_shards: int = 0
+    columns: Mapping[str, str] = field(default_factory=dict)
+    code: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse what the store would not have written."""
+        texts = (self.stage, self.fingerprint, self.code)
+        mappings = (self.settings, self.inputs, self.columns)
+        counts = (self.version, self.num_shards)
+        if not (_all(texts, str) and _all(mappings, Mapping) and all(map(_is_count, counts))):
+            raise ValueError(f"a stamp should say what made an output. Received: {self!r}")
 
 
 def now() -> str:
@@ -66,15 +110,24 @@ class Commit:
     created: str = field(default_factory=now)
     counts: Mapping[str, Any] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        """Refuse what the store would not have written."""
+        texts = (self.output, self.digest, self.host, self.created)
+        if not (_all(texts, str) and _is_shard(self.shard) and _is_count(self.num_rows) and _are_counts(self.counts)):
+            raise ValueError(f"a commit should say what a shard is. Received: {self!r}")
+
     @classmethod
     def from_json(cls, text: str) -> Commit:
-        """Read a commit; raises StoreError for text that is none."""
+        """Read a commit, of this format or an earlier one.
+
+        Raises StoreError for text that is none, NewerFormatError for one of a later format.
+        """
+        values = _from_json(text, "a commit")
         try:
-            values = json.loads(text)
             values["files"] = tuple(FileEntry(**each) for each in values["files"])
             values["stamp"] = Stamp(**values["stamp"])
             return cls(**values)
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
             raise StoreError(f"a commit should be the JSON that the store wrote. Received: {text[:200]!r}") from error
 
     def to_json(self) -> str:
@@ -99,12 +152,20 @@ class Note:
     host: str = field(default_factory=socket.gethostname)
     pid: int = field(default_factory=os.getpid)
 
+    def __post_init__(self) -> None:
+        """Refuse what no task would have written."""
+        texts = (self.output, self.started, self.updated, self.host)
+        numbers = _is_shard(self.shard) and _is_count(self.num_rows) and _is_count(self.pid)
+        if not (_all(texts, str) and numbers and _are_counts(self.counts)):
+            raise ValueError(f"a note should say how far a shard is. Received: {self!r}")
+
     @classmethod
     def from_json(cls, text: str) -> Note:
         """Read a note; raises StoreError for text that is none."""
+        values = _from_json(text, "a note")
         try:
-            return cls(**json.loads(text))
-        except (ValueError, TypeError) as error:
+            return cls(**values)
+        except (ValueError, TypeError, RecursionError) as error:
             raise StoreError(f"a note should be the JSON that a task wrote. Received: {text[:200]!r}") from error
 
     def to_json(self) -> str:
@@ -112,8 +173,74 @@ class Note:
         return _to_json(self)
 
 
-def _to_json(values: Commit | Note) -> str:
-    return json.dumps(dataclasses.asdict(values), indent=1, sort_keys=True) + "\n"
+@dataclass(frozen=True)
+class Mark:
+    """Says of a committed shard that it must be made anew, and why; the shard's next commit removes it."""
+
+    output: str
+    shard: int
+    reason: str
+    found: str = field(default_factory=now)
+
+    def __post_init__(self) -> None:
+        """Refuse what the store would not have written."""
+        if not (_all((self.output, self.reason, self.found), str) and _is_shard(self.shard)):
+            raise ValueError(f"a mark should say what is wrong with a shard. Received: {self!r}")
+
+    @classmethod
+    def from_json(cls, text: str) -> Mark:
+        """Read a mark; raises StoreError for text that is none."""
+        values = _from_json(text, "a mark")
+        try:
+            return cls(**values)
+        except (ValueError, TypeError, RecursionError) as error:
+            raise StoreError(f"a mark should be the JSON that the store wrote. Received: {text[:200]!r}") from error
+
+    def to_json(self) -> str:
+        """Write it for people to read too."""
+        return _to_json(self)
+
+
+def _from_json(text: str, what: str) -> dict[str, Any]:
+    try:
+        values = json.loads(text)
+        found = values.pop("format", 1)
+        if not isinstance(values, dict) or not _is_count(found):
+            raise ValueError
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise StoreError(f"{what} should be the JSON that the store wrote. Received: {text[:200]!r}") from error
+    if found > FORMAT:
+        name = f"{values.get('output')} shard {values.get('shard')}"
+        raise NewerFormatError(
+            f"the store should be of format {FORMAT} or earlier: a later release of landmark_spark has written to it. "
+            f"Received: {what} of format {found} for {name[:80]}"
+        )
+    return values
+
+
+def _to_json(values: Commit | Note | Mark) -> str:
+    return json.dumps({"format": FORMAT, **dataclasses.asdict(values)}, indent=1, sort_keys=True) + "\n"
+
+
+def _all(values: tuple[object, ...], kind: type) -> bool:
+    return all(isinstance(each, kind) for each in values)
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63
+
+
+def _is_shard(value: object) -> bool:
+    return value == WHOLE or _is_count(value)
+
+
+def _are_counts(values: object) -> bool:
+    if not isinstance(values, Mapping):
+        return False
+    return all(
+        isinstance(key, str) and (_is_count(value) or (isinstance(value, Mapping) and _are_counts(value)))
+        for key, value in values.items()
+    )
 
 
 def digest_of(parts: Mapping[Any, str]) -> str:

@@ -1,4 +1,4 @@
-"""Keeps a store's commits, progress notes and small files; what the driver and the tasks have of it in common."""
+"""Keeps a store's books, commits, marks and progress notes; what the driver and the tasks have of it in common."""
 
 from __future__ import annotations
 
@@ -8,13 +8,19 @@ from collections.abc import Iterable
 
 import fsspec
 
-from landmark_spark.commits import WHOLE, Commit, FileEntry, Note, StoreError
+from landmark_spark.commits import WHOLE, Commit, FileEntry, Mark, NewerFormatError, Note, StoreError
 from landmark_spark.schemas import Artifact, Table
 from landmark_spark.whole_files import is_local, write_whole
 
-__all__ = ["Ledger", "Output"]
+__all__ = ["BOOKS", "LOCKS", "Ledger", "Output"]
 
 Output = Table | Artifact
+
+BOOKS = ("_commits", "_marks", "_progress")
+"""Folders of what is noted of each shard: one below it for each output."""
+
+LOCKS = "_locks"
+"""Folder of the claims of runs; see run_lock.py."""
 
 
 class Ledger:
@@ -49,6 +55,10 @@ class Ledger:
         except FileNotFoundError:
             return None
 
+    def exists(self, relative: str) -> bool:
+        """Return whether a small file is there now, whatever was listed before."""
+        return self.read_bytes(relative) is not None
+
     def remove(self, paths: Iterable[str]) -> None:
         """Remove files, by path relative to the store; those that are not there are passed over."""
         for path in paths:
@@ -63,30 +73,72 @@ class Ledger:
         A file there that is no commit is noted in ``unreadable``; its shard is not among those returned.
         """
         found = {}
-        for name, text in self._json_files("_commits", output.name).items():
+        for name, text in self.json_files("_commits", output.name).items():
             try:
                 commit = Commit.from_json(text)
+            except NewerFormatError:
+                raise
             except StoreError as error:  # its shard counts as not made, and the run says so
                 self.unreadable[name] = str(error)
-            else:
+                continue
+            if name.endswith(f"/{_path_below('_commits', output.name, commit.shard)}") and commit.output == output.name:
                 found[commit.shard] = commit
+            else:
+                self.unreadable[name] = f"it is the commit of {commit.output} shard {commit.shard}"
         return found
 
     def commit(self, commit: Commit) -> Commit:
-        """Make a shard visible: what is written last."""
+        """Make a shard visible: what is written last. A mark of the one before goes."""
         self.write_bytes(_path_below("_commits", commit.output, commit.shard), commit.to_json().encode())
+        self.remove([_path_below("_marks", commit.output, commit.shard)])
         return commit
 
     def forget_commit(self, commit: Commit) -> None:
-        """Remove a commit, then its files."""
-        self.remove([_path_below("_commits", commit.output, commit.shard), *(each.path for each in commit.files)])
+        """Remove a commit, then its files, and its mark."""
+        names = [_path_below(top, commit.output, commit.shard) for top in ("_commits", "_marks")]
+        self.remove([*names, *(each.path for each in commit.files)])
+
+    # Marks
+
+    def mark(self, mark: Mark) -> None:
+        """Say that a committed shard must be made anew; until it is, ``run`` counts it as damaged."""
+        self.write_bytes(_path_below("_marks", mark.output, mark.shard), mark.to_json().encode())
+
+    def marks(self, output: Output) -> dict[int, Mark]:
+        """Return the marks of an output by shard; one that cannot be read is noted in ``unreadable``."""
+        found = {}
+        for name, text in self.json_files("_marks", output.name).items():
+            try:
+                mark = Mark.from_json(text)
+            except NewerFormatError:
+                raise
+            except StoreError as error:
+                self.unreadable[name] = str(error)
+            else:
+                found[mark.shard] = mark
+        return found
+
+    # Locks
+
+    def check_lock(self, lock: str, written: str = "") -> None:
+        """Raise StoreError where a run's lock is gone, having removed the file that it would have committed.
+
+        A task may outlive its driver, and come to its end when another run has taken the shard over. lock: path
+        relative to the store; "" for a writer without one.
+        """
+        if lock and not self.exists(lock):
+            self.remove([written] if written else [])
+            raise StoreError(
+                f"the run that this task belongs to should still have its lock. Received: {lock} is gone, so nothing "
+                "of it is committed any more"
+            )
 
     # Notes
 
     def notes(self, table: Table) -> dict[int, Note]:
         """Return the notes of the shards under way, and of those whose task died; damaged ones are passed over."""
         found = {}
-        for text in self._json_files("_progress", table.name).values():
+        for text in self.json_files("_progress", table.name).values():
             with contextlib.suppress(StoreError):
                 note = Note.from_json(text)
                 found[note.shard] = note
@@ -120,7 +172,7 @@ class Ledger:
             raise StoreError(f"store should be reachable. Received: {self.url} ({error})") from error
         return sorted(name for name in names if name.endswith(".json"))
 
-    def _json_files(self, *folder: str) -> dict[str, str]:
+    def json_files(self, *folder: str) -> dict[str, str]:
         """Return the text of the JSON files of a folder by full path; one that goes in between is left out."""
         names = self._names(*folder)
         # An object store is asked for all of them at once; unlike cat it takes a [ in a path for what it is.

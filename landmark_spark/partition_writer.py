@@ -24,12 +24,14 @@ class PartitionWriter:
     """Writes the shards that ``stamps`` names; one that should have ``expected_rows`` fails with another number.
 
     A shard whose number of rows is known is committed with its last row, the others at the end of the partition.
+    ``lock``: of the run, relative to the store, without which nothing is committed; "" for none.
     """
 
     url: str
     table: Table
     stamps: dict[int, Stamp]
     expected_rows: dict[int, int]
+    lock: str = ""
 
     def __call__(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """Write and commit what the batches hold; yield the shards, as one batch of column ``shard``."""
@@ -74,6 +76,7 @@ class PartitionWriter:
         entry = writer.close()
         stamp = self.stamps[shard]
         commit = Commit(self.table.name, shard, num_rows, entry.sha256, (entry,), stamp, counts=writer.counts.nested())
+        ledger.check_lock(self.lock, entry.path)
         ledger.commit(commit)
         opened.is_committed = True
         ledger.forget_notes(self.table, [shard])

@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from landmark_spark.commits import Stamp
+from landmark_spark.provenance import code_version
 from landmark_spark.result_settings import results_of
 from landmark_spark.schemas import (
     BOTTLENECKS,
@@ -62,6 +64,7 @@ __all__ = [
     "Output",
     "Stage",
     "check_graph",
+    "columns_of",
     "expectations",
     "settings_of",
     "stage_named",
@@ -275,7 +278,7 @@ def settings_of(stage: Stage, config: Config) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Expectation:
-    """What the commits of a stage should say under a configuration: its settings, and its fingerprint.
+    """What the commits of a stage should say under a configuration.
 
     The fingerprint is the hash of what decides the stage's result besides the contents it reads: version, settings and
     output schemas. The contents are compared by their digests: a stage upstream that ran anew and gave the same bytes
@@ -284,6 +287,23 @@ class Expectation:
 
     settings: Mapping[str, Any]
     fingerprint: str
+    stage: str = ""
+    version: int = 0
+    num_shards: int = 0
+    columns: Mapping[str, str] = field(default_factory=dict)
+
+    def stamp(self, inputs: Mapping[str, str]) -> Stamp:
+        """Return what is noted with an output made of these contents: digest by input."""
+        return Stamp(
+            stage=self.stage,
+            fingerprint=self.fingerprint,
+            settings=self.settings,
+            inputs=inputs,
+            version=self.version,
+            num_shards=self.num_shards,
+            columns=self.columns,
+            code=code_version(),
+        )
 
 
 def expectations(config: Config, stages: tuple[Stage, ...] = STAGES) -> dict[str, Expectation]:
@@ -295,11 +315,17 @@ def expectations(config: Config, stages: tuple[Stage, ...] = STAGES) -> dict[str
             "stage": stage.name,
             "version": stage.version,
             "settings": settings,
-            "outputs": [_schema_text(each) for each in stage.outputs],
+            "outputs": [columns_of(each) for each in stage.outputs],
             "num_shards": config.index.num_shards,
         }
-        fingerprint = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-        found[stage.name] = Expectation(settings, fingerprint)
+        found[stage.name] = Expectation(
+            settings=settings,
+            fingerprint=hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest(),
+            stage=stage.name,
+            version=stage.version,
+            num_shards=config.index.num_shards,
+            columns={each.name: columns_of(each) for each in stage.outputs},
+        )
     return found
 
 
@@ -315,7 +341,8 @@ def upstream_of(stage: Stage) -> tuple[Stage, ...]:
     return tuple(each for each in STAGES if each.name in found)
 
 
-def _schema_text(output: Output) -> str:
+def columns_of(output: Output) -> str:
+    """Return an output's columns as one text: ``id string False, rank int32 False``; of an artifact its path."""
     if isinstance(output, Artifact):
         return output.path
     return ", ".join(f"{each.name} {each.type} {each.nullable}" for each in output.schema)

@@ -17,13 +17,20 @@ __all__ = [
     "Inventory",
     "PlanError",
     "PlannedStage",
+    "changed_columns",
     "choose",
+    "damaged_inputs",
     "decide",
+    "foreign_inputs",
     "input_digests",
     "missing_inputs",
     "mixed_inputs",
+    "needed_shards",
     "plan_stages",
 ]
+
+
+_SHOWN_CHARACTERS = 30  # of a setting's value before and after
 
 
 class PlanError(ValueError):
@@ -212,7 +219,7 @@ def _why(
             if commit is None:
                 return f"{output.name} not made yet"
             if each in inventory.damaged.get(output.name, {}):
-                return f"{output.name}: {inventory.damaged[output.name][each]}"
+                return inventory.damaged[output.name][each]
     changed = [each for each in stage.reads if _changes(each, shard, will_change)]
     if changed:
         return f"{changed[0].output.name} will be made anew"
@@ -221,7 +228,7 @@ def _why(
         for each in _shards_of(output, shard, config):
             stamp = inventory.commits[output.name][each].stamp
             if stamp.fingerprint != expected.fingerprint:
-                return _difference(expected.settings, stamp)
+                return _difference(expected, stamp)
             moved = [name for name, digest in current.items() if stamp.inputs.get(name) != digest]
             if moved:
                 return f"{moved[0]} changed"
@@ -239,17 +246,49 @@ def _changes(each: Input, shard: int, will_change: Mapping[str, set[int]]) -> bo
     return bool(changing) if each.whole or WHOLE in changing else shard in changing
 
 
-def _difference(now: Mapping[str, object], stamp: Stamp) -> str:
-    """Name the setting that changed since the commit."""
+def _difference(expected: Expectation, stamp: Stamp) -> str:
+    """Name what changed since the commit: a setting, the number of shards, the stage's version or its columns."""
+    now = expected.settings
     for key in sorted(set(now) | set(stamp.settings)):
         if now.get(key) != stamp.settings.get(key):
-            return f"{key} changed from {_shown(stamp.settings.get(key))} to {_shown(now.get(key))}"
-    return "made by another version of the stage, or with another number of shards"
+            return f"{key} changed from {_shown(stamp.settings.get(key), now.get(key))}"
+    if not stamp.version:
+        return "made by an earlier release, or with another number of shards"
+    if stamp.num_shards != expected.num_shards:
+        return f"the number of shards changed from {stamp.num_shards} to {expected.num_shards}"
+    if stamp.version != expected.version:
+        return f"made by version {stamp.version} of the stage, this release has version {expected.version}"
+    return next(
+        (f"{name}: {changed}" for name in expected.columns if (changed := changed_columns(name, stamp, expected))),
+        "made by another release",
+    )
 
 
-def _shown(value: object) -> str:
-    text = str(value)
-    return text if len(text) <= 20 else f"{text[:12]}..."
+def changed_columns(name: str, stamp: Stamp, expected: Expectation) -> str:
+    """Say which columns of an output have another type than now, or are not there; "" where all are as now."""
+    before, after = (set(each.get(name, "").split(", ")) for each in (stamp.columns, expected.columns))
+    if not stamp.columns or before == after:
+        return ""
+    wanted, received = (", ".join(map(_name_and_type, sorted(each))) for each in (after - before, before - after))
+    return f"columns should be {wanted or 'fewer'}. Received: {received or 'none of these'}"
+
+
+def _name_and_type(column: str) -> str:
+    return column.rpartition(" ")[0] or column  # without whether it may be null; of an artifact its path
+
+
+def _shown(before: object, after: object) -> str:
+    """Write two values so that their difference is seen: long ones from a little before where they part."""
+    texts = [str(before), str(after)]
+    pairs = zip(*texts, strict=False)
+    common = next((place for place, (one, other) in enumerate(pairs) if one != other), min(map(len, texts)))
+    start = 0 if max(map(len, texts)) <= _SHOWN_CHARACTERS else max(common - 8, 0)
+    return " to ".join(_cut(text, start) for text in texts)
+
+
+def _cut(text: str, start: int) -> str:
+    shown = text[start : start + _SHOWN_CHARACTERS]
+    return ("..." if start else "") + shown + ("..." if start + _SHOWN_CHARACTERS < len(text) else "")
 
 
 def input_digests(stage: Stage, shard: int, inventory: Inventory) -> dict[str, str]:
@@ -268,14 +307,46 @@ def missing_inputs(stage: Stage, shards: Sequence[int], config: Config, inventor
     """Return the inputs that lack what the stage needs, each with the shards that are missing."""
     missing = []
     for each in stage.reads:
-        needed = set(range(config.index.num_shards)) if each.whole or WHOLE in shards else set(shards)
-        needed = needed if each.output.sharded else {WHOLE}
+        needed = needed_shards(each, shards, config)
         lacking = sorted(needed - set(inventory.commits.get(each.output.name, {})))
         if lacking == sorted(needed):
             missing.append(each.output.name)
         elif lacking:
             missing.append(f"{each.output.name} (shards {_listed(dict.fromkeys(lacking, ''))})")
     return missing
+
+
+def needed_shards(each: Input, shards: Sequence[int], config: Config) -> set[int]:
+    """Return the shards of an input that are read to make some shards."""
+    if not each.output.sharded:
+        return {WHOLE}
+    return set(range(config.index.num_shards)) if each.whole or WHOLE in shards else set(shards)
+
+
+def damaged_inputs(stage: Stage, shards: Sequence[int], config: Config, inventory: Inventory) -> dict[str, list[int]]:
+    """Return the shards that the stage would read and that are not as they were committed, by name of the input."""
+    found = {}
+    for each in stage.reads:
+        damaged = inventory.damaged.get(each.output.name, {})
+        needed = sorted(shard for shard in damaged if shard in needed_shards(each, shards, config))
+        if needed:
+            found[each.output.name] = needed
+    return found
+
+
+def foreign_inputs(
+    stage: Stage, shards: Sequence[int], config: Config, inventory: Inventory, expected: Mapping[str, Expectation]
+) -> dict[str, str]:
+    """Return what is wrong with inputs whose columns another release wrote, by name: they would be misread."""
+    makers = {output.name: maker.name for maker in STAGES for output in maker.outputs}
+    found = {}
+    for each in stage.reads:
+        name = each.output.name
+        for shard, commit in inventory.commits.get(name, {}).items():
+            fault = changed_columns(name, commit.stamp, expected[makers[name]])
+            if fault and shard in needed_shards(each, shards, config):
+                found[name] = f"{fault} ({commit.stamp.code})"
+    return found
 
 
 def mixed_inputs(stage: Stage, inventory: Inventory) -> list[str]:

@@ -36,6 +36,13 @@ class SparkResources:
         check_worker_gpus(_worker_gpus(session.sparkContext), dict(session.sparkContext.getConf().getAll()))
         return session
 
+    def cancel(self) -> None:
+        """End the jobs that are under way, if Spark was started. Never fails: Java may be gone."""
+        session = self.__dict__.get("session")  # cached_property's own place: it is not to be opened now
+        if session is not None:
+            with contextlib.suppress(Exception):
+                session.sparkContext.cancelAllJobs()
+
     @cached_property
     def accelerator_profile(self) -> ResourceProfile | None:
         """One object a run: to Spark, every one built is a profile of its own."""

@@ -176,6 +176,9 @@ class Config:
     store: str = setting("runs/toy", "folder or URL of all tables and results", is_path=True)
     base_url: str = setting("", "relative URLs of the csv files are resolved against it", is_secret=True)
     serve_folder: str = setting("", "folder that the run serves over loopback as base_url", is_path=True)
+    check_inputs: bool = setting(
+        True, "before a stage reads what earlier runs made, compare its bytes with their digests: it is read once more"
+    )
     inputs: InputSettings = field(default_factory=InputSettings)
     toy: ToySettings = field(default_factory=ToySettings)
     index: IndexSettings = field(default_factory=IndexSettings)

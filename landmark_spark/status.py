@@ -5,12 +5,15 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
+from landmark_spark.claims import Claim
 from landmark_spark.commits import Commit, Note
 from landmark_spark.planning import Choice, PlannedStage
 from landmark_spark.row_counts import count_by_first
+from landmark_spark.run_lock import living_claims
+from landmark_spark.run_records import read_record
 from landmark_spark.runner import plan, resolve_inputs
 from landmark_spark.schemas import IMAGES, RECORDS
 from landmark_spark.settings import Config
@@ -21,7 +24,13 @@ __all__ = ["Downloads", "StageState", "Status", "take_status"]
 
 @dataclass(frozen=True)
 class StageState:
-    """One stage: up to date, partial (some shards are), stale (none is) or not made; and why it would run."""
+    """One stage, and why it would run.
+
+    state: running; failed, in its last run; up to date; partial, some shards are; stale, none is; or not made.
+    wanting: the shards that are not up to date; empty for what is made whole. made: when its newest shard was
+    committed, UTC; "" where there is none. seconds: of its last run; None where it has not run. error: of its last run,
+    in one line, "" where that succeeded.
+    """
 
     stage: str
     state: str
@@ -30,6 +39,9 @@ class StageState:
     num_rows: int
     seconds: float | None
     reason: str
+    wanting: tuple[int, ...] = ()
+    made: str = ""
+    error: str = ""
 
 
 @dataclass(frozen=True)
@@ -44,12 +56,16 @@ class Downloads:
 
 @dataclass(frozen=True)
 class Status:
-    """Where a store stands. in_work: the shards that a task has begun and not committed, with its last note."""
+    """Where a store stands.
+
+    in_work: the shards that a task has begun and not committed, with its last note. holders: the runs at work on it.
+    """
 
     store: str
     stages: tuple[StageState, ...]
     downloads: Downloads
     in_work: tuple[Note, ...]
+    holders: tuple[Claim, ...] = ()
 
     def to_json(self) -> str:
         """Write it for machines."""
@@ -62,11 +78,14 @@ def take_status(config: Config) -> Status:
     store = Store(resolved.store)
     planned = plan(config, Choice())
     notes = [note for each in planned for note in _notes(store, each)]
+    holders = living_claims(store)
+    running = {claim.stage for claim in holders}
     return Status(
         store=store.url,
-        stages=tuple(_state(store, each, resolved.index.num_shards) for each in planned),
+        stages=tuple(_state(store, each, resolved.index.num_shards, running) for each in planned),
         downloads=_downloads(store, [note for note in notes if note.output == IMAGES.name]),
         in_work=tuple(sorted(notes, key=lambda note: (note.output, note.shard))),
+        holders=tuple(holders),
     )
 
 
@@ -75,20 +94,30 @@ def _notes(store: Store, planned: PlannedStage) -> list[Note]:
     return [note for table in tables for note in store.notes(table).values()]  # type: ignore[arg-type]
 
 
-def _state(store: Store, planned: PlannedStage, num_shards: int) -> StageState:
+def _state(store: Store, planned: PlannedStage, num_shards: int, running: Collection[str]) -> StageState:
     commits = store.commits(planned.stage.outputs[0])
     total = num_shards if planned.stage.sharded else 1
     current = total - len(planned.shards)
+    record = read_record(store, planned.stage.name)
+    error = record.error if record and planned.shards else ""
     state = "partial" if current else "stale" if commits else "not made"
-    took = json.loads(store.read_bytes(f"_runs/{planned.stage.name}.json") or b"{}").get("seconds")
+    if not planned.shards:
+        state = "up to date"
+    elif planned.stage.name in running:
+        state = "running"
+    elif error:
+        state = "failed"
     return StageState(
         stage=planned.stage.name,
-        state="up to date" if not planned.shards else state,
+        state=state,
         num_current_shards=current,
         num_shards=total,
         num_rows=sum(each.num_rows for each in commits.values()),
-        seconds=took,
+        seconds=record.seconds if record and not record.error else None,
         reason=planned.reason if planned.shards else "",
+        wanting=planned.shards if planned.stage.sharded else (),
+        made=max((each.created for each in commits.values()), default=""),
+        error=error,
     )
 
 

@@ -3,9 +3,12 @@
 Layout, below the store's URL (any file system that fsspec knows)::
 
     images/shard=3/part-<unique>.parquet   the data: a new name each time it is written, never overwritten
-    images/shard=3/_writing-<unique>       data that is being written, or that a killed task left
+    images/shard=3/_writing-part-...       data that is being written, or that a killed task left
     _commits/images/shard=3.json           the commit: which files are the shard, their digest, and what made them
+    _marks/images/shard=3.json             the mark: why the shard must be made anew
     _progress/images/shard=3.json          the note of a task that writes the shard: how far it is
+    _locks/<run>.json                      the lock of a run: what it makes, and who it is
+    _runs/download_images.json             how the last run of a stage went
     _checkpoints/train_top_model/<what decides the training>/  from which a killed training goes on
     submission.csv, metrics.json, report/  results at the names people look for
 
@@ -94,6 +97,15 @@ def _written(made: DataFrame | MadeInTasks, table: Table, write: PartitionWriter
     return reduce(lambda one, other: one.unionByName(other), parts)
 
 
+def _all_shards(table: Table, commits: Mapping[int, Commit]) -> list[int]:
+    """Return the shards of a whole table: as many as its commits say there are."""
+    numbers = {commit.stamp.num_shards for commit in commits.values()} - {0}  # 0: an earlier release did not say
+    if len(numbers) > 1:
+        listed = " and ".join(str(each) for each in sorted(numbers))
+        raise StoreError(f"{table.name} should be of one number of shards. Received: {listed}; bring it up to date")
+    return sorted(commits) if not (table.sharded and numbers) else list(range(numbers.pop()))
+
+
 def _listed(columns: Mapping[str, str], names: Iterable[str]) -> str:
     return ", ".join(f"{name} {columns.get(name, '(missing)')}" for name in names)
 
@@ -104,7 +116,12 @@ def arrow_schema(table: Table) -> pa.Schema:
 
 
 class Store(Ledger):
-    """All tables and results of one run, below one URL."""
+    """All tables and results of one run, below one URL.
+
+    lock: path of the run's lock, relative to the store, without which nothing is committed; "" for none.
+    """
+
+    lock: str = ""
 
     def url_of(self, relative: str) -> str:
         """Return the URL of a file of the store, for readers that take URLs."""
@@ -127,7 +144,7 @@ class Store(Ledger):
 
     def _committed(self, table: Table, shards: Sequence[int] | None = None) -> list[tuple[int, str]]:
         commits = self.commits(table)
-        chosen = sorted(commits) if shards is None or not table.sharded else sorted(shards)
+        chosen = _all_shards(table, commits) if shards is None or not table.sharded else sorted(shards)
         missing = [shard for shard in chosen if shard not in commits]
         if missing or not commits:
             raise StoreError(f"{table.name} should have the shards asked for. Missing: {missing or 'all'}")
@@ -173,7 +190,7 @@ class Store(Ledger):
         ``expected_rows``: for a stage that keeps its input's rows; a shard with another number fails uncommitted.
         """
         before = self.commits(table)
-        write = PartitionWriter(self.url, table, dict(stamps), dict(expected_rows or {}))
+        write = PartitionWriter(self.url, table, dict(stamps), dict(expected_rows or {}), self.lock)
         done = {row.shard for row in _written(frame, table, write).collect()}
         for shard in set(stamps) - done:
             write.write_empty(shard)
@@ -211,6 +228,7 @@ class Store(Ledger):
         """Make an uploaded artifact the current one, then remove the files of the one before, and the checkpoints."""
         before = self.commits(artifact)
         digest = digest_of({each.path.rpartition("/")[2]: each.sha256 for each in files})
+        self.check_lock(self.lock)
         commit = self.commit(Commit(artifact.name, WHOLE, 0, digest, tuple(files), stamp))
         self._remove_superseded(before, {WHOLE: commit}, [WHOLE])
         self._forget_checkpoints(stamp.stage)

@@ -18,7 +18,12 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-__all__ = ["WholeFile", "is_local", "protocols", "write_whole"]
+__all__ = ["UNFINISHED", "WholeFile", "is_local", "is_object_store", "protocols", "write_whole"]
+
+UNFINISHED = "_writing-"
+"""What the name of a file begins with while it is written, followed by the name that it will have. The leading _ makes
+it no part of a table for any reader."""
+
 
 _OBJECT_STORES = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "memory"}
 _S3_OPTIONS = {"chunksize": 8 << 20}  # ten parts at once are in memory, twice: with its own 50 MB a GB a task
@@ -40,7 +45,7 @@ def write_whole(file_system: Any, path: str, data: bytes, *, durable: bool = Tru
 
     durable: on the local file system, bring it to the disk before it is seen.
     """
-    if _is_object_store(file_system):
+    if is_object_store(file_system):
         file_system.pipe_file(path, data)
         return
     file = WholeFile(file_system, path)
@@ -57,10 +62,10 @@ class WholeFile:
     def __init__(self, file_system: Any, path: str) -> None:
         self._file_system = file_system
         self._path = path
-        folder = path.rpartition("/")[0]
-        self._written = f"{folder}/_writing-{uuid.uuid4().hex}"  # a leading _: no part of a table for any reader
+        folder, _, name = path.rpartition("/")
+        self._written = f"{folder}/{UNFINISHED}{name}-{uuid.uuid4().hex}"
         self._file: Any
-        if _is_object_store(file_system):  # no folders there, and none is made: it would make the bucket too
+        if is_object_store(file_system):  # no folders there, and none is made: it would make the bucket too
             self._file = tempfile.TemporaryFile()  # noqa: SIM115 - without a name: it goes with a killed process
             self._written = f"/dev/fd/{self._file.fileno()}"
         elif is_local(file_system):
@@ -88,7 +93,7 @@ class WholeFile:
     def place(self, *, durable: bool = True) -> None:
         """Close the file and show it at its path."""
         self._file.flush()
-        if _is_object_store(self._file_system):
+        if is_object_store(self._file_system):
             options = _S3_OPTIONS if "s3" in protocols(self._file_system) else {}
             self._file_system.put_file(self._written, self._path, **options)
             self._close()
@@ -113,7 +118,7 @@ class WholeFile:
         with contextlib.suppress(Exception):
             self._close()
         with contextlib.suppress(Exception):
-            if not _is_object_store(self._file_system):
+            if not is_object_store(self._file_system):
                 self._file_system.rm_file(self._written)
 
     def _close(self) -> None:
@@ -121,7 +126,8 @@ class WholeFile:
         self._file.close()
 
 
-def _is_object_store(file_system: Any) -> bool:
+def is_object_store(file_system: Any) -> bool:
+    """Return whether a put is all or nothing there, so that nothing unfinished is ever seen."""
     return bool(_OBJECT_STORES & protocols(file_system))
 
 

@@ -8,6 +8,7 @@ import io
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -261,24 +262,42 @@ def test_killed_processes_of_the_workers_do_not_end_the_run(cluster, site, argum
     assert_everything_is_there_and_was_fetched_once_if_committed(site, tmp_path / "store", kept)
 
 
-def test_two_drivers_on_one_store_end_with_one_sound_table(spark, site, arguments, tmp_path, drivers):
-    def open_when_both_are_in_the_middle():
-        try:
-            site.wait_until_held(2 * 2 * NUM_THREADS)
-        finally:
-            site.opened.set()
-
+def test_a_second_driver_on_the_same_shards_is_refused_or_waits(spark, site, arguments, tmp_path, drivers, capsys):
     other = drivers(local_driver, arguments)
     site.wait_until_held(2 * NUM_THREADS)
+    assert main(["run", *arguments, "--only", "download_images"]) == 1
+    refusal = capsys.readouterr().err
+    assert f"host {socket.gethostname()}, process {other.pid}, since 20" in refusal
+    assert "for images" in refusal
     with ThreadPoolExecutor() as pool:
-        opened = pool.submit(open_when_both_are_in_the_middle)
-        assert main(["run", *arguments, "--only", "download_images"]) == 0
+        waiting = pool.submit(main, ["run", *arguments, "--only", "download_images", "--wait"])
+        wait_for(lambda: "waiting for" in capsys.readouterr().out, "the line of who waits")
+        site.opened.set()
+        finish(other)
+        assert waiting.result() == 0
+    assert "Nothing to do" in capsys.readouterr().out
+    assert_everything_is_there_and_was_fetched_once_if_committed(site, tmp_path / "store", set(range(NUM_SHARDS)))
+
+
+def test_two_drivers_on_parts_of_one_store_end_with_one_sound_table(spark, site, arguments, tmp_path, drivers):
+    other = drivers(local_driver, [*arguments, "--shard", "1/2"])
+    site.wait_until_held(2 * NUM_THREADS)
+    with ThreadPoolExecutor() as pool:
+        opened = pool.submit(open_when_both_are_in_the_middle, site)
+        assert main(["run", *arguments, "--only", "download_images", "--shard", "2/2"]) == 0
         opened.result()
     finish(other)
     store = Store(str(tmp_path / "store"))
-    assert_everything_is_there_and_was_fetched_once_if_committed(site, tmp_path / "store", set())
+    assert_everything_is_there_and_was_fetched_once_if_committed(site, tmp_path / "store", set(range(NUM_SHARDS)))
     assert sum(each.num_rows for each in store.commits(IMAGES).values()) == len(IDS)
     assert set(store.commits(RECORDS)) == set(store.commits(IMAGES)) == set(range(NUM_SHARDS))
+
+
+def open_when_both_are_in_the_middle(site):
+    try:
+        site.wait_until_held(2 * 2 * NUM_THREADS)
+    finally:
+        site.opened.set()
 
 
 def local_driver(arguments):

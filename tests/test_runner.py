@@ -1,7 +1,7 @@
 import pytest
 
 from landmark_spark.planning import PlanError
-from landmark_spark.runner import _check_reach
+from landmark_spark.stage_run import _check_reach
 
 
 @pytest.mark.parametrize("master", ["local", "local[4]", "local-cluster[2,1,1024]", "spark://127.0.0.1:7077"])

@@ -24,7 +24,8 @@ class Context:
     retried: those of the shards that are up to date, in which only the rows whose status is one of the words ``retry``
     (core.statuses.matches_status) are to be made anew. accelerator_profile: what an accelerator stage gives as
     ``profile=`` to mapInArrow and mapInPandas and to ``rdd.withResources``, so that each of its tasks has a GPU of its
-    own; None where Spark hands out none. forced: everything is to be made anew, though it is up to date.
+    own; None where Spark hands out none. forced: everything is to be made anew, though it is up to date. version: of
+    the stage.
     """
 
     spark: SparkSession
@@ -37,3 +38,4 @@ class Context:
     retried: tuple[int, ...] = ()
     accelerator_profile: ResourceProfile | None = None
     forced: bool = False
+    version: int = 1

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from landmark_spark.commits import Commit
+from landmark_spark.contents import find_damage
 from landmark_spark.schemas import IMAGES, LOCAL_FEATURES
 from landmark_spark.stages.context import Context
 from landmark_spark.table_reader import TaskReader
@@ -62,22 +63,25 @@ def find_kept(context: Context, settings: Mapping[str, Any], needed: Mapping[str
     if not before:
         return KeptFeatures(store.url)
     present = store.present_files(LOCAL_FEATURES)
+    marks = store.marks(LOCAL_FEATURES)
     images = store.commits(IMAGES)
 
     def holds(shard: int, commit: Commit) -> bool:
         return (
             shard in images
+            and shard not in marks
+            and (commit.stamp.version or 1) == context.version
             and commit.stamp.inputs.get(IMAGES.name) == images[shard].digest
             and all(commit.stamp.inputs.get(name) == digest for name, digest in (needed or {}).items())
             and _of_an_image(commit.stamp.settings) == _of_an_image(settings)
             and all(present.get(file.path) == file.num_bytes for file in commit.files)
         )
 
-    wanted = {shard: commit for shard, commit in before.items() if shard in context.shards}
-    files = {
-        shard: tuple(file.path for file in commit.files) for shard, commit in wanted.items() if holds(shard, commit)
-    }
-    return KeptFeatures(store.url, files)
+    kept = {shard: commit for shard, commit in before.items() if shard in context.shards and holds(shard, commit)}
+    if context.config.check_inputs:
+        damaged = find_damage(context.spark, store.url, [file for commit in kept.values() for file in commit.files])
+        kept = {key: each for key, each in kept.items() if not any(file.path in damaged for file in each.files)}
+    return KeptFeatures(store.url, {key: tuple(file.path for file in each.files) for key, each in kept.items()})
 
 
 def _of_an_image(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -192,7 +192,7 @@ def settings_now(config):
 
 
 def kept_shards(made, *, config=None, forced=False, needed=None):
-    config = config or made.config
+    config = dataclasses.replace(config or made.config, check_inputs=False)  # which takes a Spark
     context = Context(None, made.store, config, (0, 1), print, forced=forced)
     return sorted(find_kept(context, settings_now(config), needed).files)
 

@@ -1,0 +1,48 @@
+"""Compares files of the store with what their commits say of them, byte for byte."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from landmark_spark.commits import FileEntry
+from landmark_spark.ledger import Ledger
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+__all__ = ["check_file", "find_damage"]
+
+_CHUNK = 4 << 20  # bytes read at once
+
+
+def find_damage(spark: SparkSession, url: str, files: Sequence[FileEntry]) -> dict[str, str]:
+    """Read files of a store in Spark tasks, one each; return what is wrong with those that are damaged, by path."""
+    if not files:
+        return {}
+
+    def check(entry: FileEntry) -> tuple[str, str]:
+        return entry.path, check_file(Ledger(url), entry)
+
+    found = spark.sparkContext.parallelize(list(files), len(files)).map(check).collect()
+    return {path: fault for path, fault in found if fault}
+
+
+def check_file(ledger: Ledger, entry: FileEntry) -> str:
+    """Return what is wrong with a committed file, in words; "" where its bytes are those that were committed."""
+    digest, num_bytes = hashlib.sha256(), 0
+    try:
+        with ledger.file_system.open(ledger.path(entry.path), "rb", cache_type="none") as file:
+            while chunk := file.read(_CHUNK):
+                digest.update(chunk)
+                num_bytes += len(chunk)
+    except FileNotFoundError:
+        return f"{entry.path} is missing"
+    except OSError as error:
+        return f"{entry.path} should be readable. Received: {error}"
+    if num_bytes != entry.num_bytes:
+        return f"{entry.path} should have {entry.num_bytes} bytes and has {num_bytes}"
+    if digest.hexdigest() != entry.sha256:
+        return f"{entry.path} has other bytes than were committed (SHA-256)"
+    return ""
