@@ -76,10 +76,11 @@ class RunLock:
         self._write(stage=stage)
 
     def let_go(self) -> None:
-        """End the claim."""
+        """End the claim. Never fails: of a claim that is left, the process is gone soon, and there may be an error."""
         self._ended.set()
         self._thread.join()
-        self._ledger.remove([self.path])
+        with contextlib.suppress(Exception):
+            self._ledger.remove([self.path])
 
     def _beat(self) -> None:
         while not self._ended.wait(_BEAT):
@@ -134,7 +135,8 @@ def _check_writable(ledger: Ledger, mine: Claim) -> None:
     try:
         _leave(ledger, mine)
     except Exception as error:  # the library of each kind of store has errors of its own: keys, networks, rights
-        ledger.remove([_path(mine)])
+        with contextlib.suppress(Exception):
+            ledger.remove([_path(mine)])
         raise StoreError(f"store should be a place that can be written to. Received: {ledger.url} ({error})") from error
 
 

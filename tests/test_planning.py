@@ -2,13 +2,16 @@ import dataclasses
 
 import pytest
 
-from landmark_spark.commits import WHOLE, Commit, Stamp
+from landmark_spark.commits import WHOLE, Commit
 from landmark_spark.config import load_config
 from landmark_spark.pipeline import STAGES, check_graph, expectations, stage_named, upstream_of
 from landmark_spark.planning import (
     Inventory,
     PlanError,
+    _shown,
     choose,
+    damaged_inputs,
+    foreign_inputs,
     input_digests,
     missing_inputs,
     mixed_inputs,
@@ -30,7 +33,7 @@ def commit_all(config, digest="d"):
             commits[output.name] = {}
             for shard in shards:
                 read = input_digests(stage, shard if stage.sharded else WHOLE, Inventory(commits))
-                stamp = Stamp(stage.name, expected[stage.name].fingerprint, expected[stage.name].settings, read)
+                stamp = expected[stage.name].stamp(read)
                 commits[output.name][shard] = Commit(output.name, shard, 5, f"{digest}{shard}", (), stamp)
     return Inventory(commits)
 
@@ -126,6 +129,66 @@ def test_a_damaged_file_is_named():
     plans = planned(CONFIG, inventory)
     assert plans["extract_bottlenecks"].shards == (2,)
     assert "part-1.parquet is missing" in plans["extract_bottlenecks"].reason
+
+
+def with_stamps(inventory, output, **changes):
+    """The inventory with other stamps of one output."""
+    commits = {
+        shard: dataclasses.replace(commit, stamp=dataclasses.replace(commit.stamp, fingerprint="other", **changes))
+        for shard, commit in inventory.commits[output].items()
+    }
+    return Inventory(dict(inventory.commits) | {output: commits}, inventory.damaged)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"version": 7}, "made by version 7 of the stage, this release has version 1"),
+        ({"num_shards": 8}, "the number of shards changed from 8 to 3"),
+        (
+            {
+                "columns": {
+                    "predictions": "id string False, rank int32 False, landmark_id int64 False, chance float False"
+                }
+            },
+            "predictions: columns should be class_index int32, score float. Received: chance float",
+        ),
+        (
+            {"version": 0, "num_shards": 0, "columns": {}},
+            "made by an earlier release, or with another number of shards",
+        ),
+        ({}, "made by another release"),
+    ],
+)
+def test_what_another_release_made_is_stale_and_said_so(changes, reason):
+    plans = planned(CONFIG, with_stamps(commit_all(CONFIG), "predictions", **changes))
+    assert plans["predict_landmarks"].reason == reason
+
+
+def test_inputs_that_another_release_wrote_in_other_columns_are_named():
+    expected = expectations(CONFIG)
+    stage = stage_named("extract_bottlenecks")
+    sound = commit_all(CONFIG)
+    assert foreign_inputs(stage, [0, 1], CONFIG, sound, expected) == {}
+    columns = sound.commits["images"][0].stamp.columns["images"].replace(", host string False", "")
+    other = with_stamps(sound, "images", columns={"images": columns}, code="0.0.9+abc")
+    fault = "columns should be host string. Received: none of these (0.0.9+abc)"
+    assert foreign_inputs(stage, [0, 1], CONFIG, other, expected) == {"images": fault}
+
+
+def test_damaged_inputs_are_those_that_are_read():
+    inventory = Inventory(commit_all(CONFIG).commits, {"images": {2: "flipped"}, "top_model": {WHOLE: "cut"}})
+    features, predict = stage_named("extract_bottlenecks"), stage_named("predict_landmarks")
+    assert damaged_inputs(features, [0, 1], CONFIG, inventory) == {}
+    assert damaged_inputs(features, [1, 2], CONFIG, inventory) == {"images": [2]}
+    assert damaged_inputs(predict, [0], CONFIG, inventory) == {"top_model": [WHOLE]}
+    assert damaged_inputs(stage_named("fine_tune"), [WHOLE], CONFIG, inventory) == {"images": [2], "top_model": [WHOLE]}
+
+
+def test_of_long_settings_the_part_is_shown_where_they_differ():
+    before, after = "a" * 40 + "b" + "c" * 40, "a" * 40 + "d" + "c" * 40
+    assert _shown(before, after) == "...aaaaaaaabccccccccccccccccccccc... to ...aaaaaaaadccccccccccccccccccccc..."
+    assert _shown("short", "shorter") == "short to shorter"
 
 
 def test_an_input_whose_contents_changed_makes_only_its_shard_stale():

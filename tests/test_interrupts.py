@@ -1,0 +1,74 @@
+import os
+import signal
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from landmark_spark.interrupts import Interrupts
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_is_a_keyboard_interrupt_within_the_block_and_what_it_was_after_it(number):
+    before = signal.getsignal(number)
+    with Interrupts() as interrupts:
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), number)
+        assert interrupts.received
+    assert signal.getsignal(number) is before
+
+
+def test_it_is_told_again_after_somebody_else_has_put_a_handler_there():
+    with Interrupts() as interrupts:
+        signal.signal(signal.SIGINT, lambda *_: None)
+        interrupts.install()
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+def error_of(module):
+    return type("Py4JNetworkError", (Exception,), {"__module__": module})("Answer from Java side is empty")
+
+
+def test_an_error_before_any_interrupt_did_not_come_of_it():
+    with Interrupts() as interrupts:
+        assert not interrupts.came_with(ValueError("a plain one"))
+        assert not interrupts.came_with(error_of("py4j.protocol"))  # Java was killed, and nobody interrupts
+
+
+def test_an_error_of_java_that_an_interrupt_ended_first_came_of_it():
+    later = threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT))
+    with Interrupts() as interrupts:
+        later.start()
+        with pytest.raises(KeyboardInterrupt):
+            interrupts.came_with(error_of("py4j.protocol"))
+        assert interrupts.came_with(ValueError("what it broke"))
+
+
+def test_a_second_signal_ends_the_process_at_once():
+    code = """
+import os, signal, time
+from landmark_spark.interrupts import Interrupts
+with Interrupts():
+    try:
+        os.kill(os.getpid(), signal.SIGINT)
+    except KeyboardInterrupt:
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(60)
+"""
+    assert subprocess.run([sys.executable, "-c", code], timeout=30, check=False).returncode == -signal.SIGINT
+
+
+def test_in_another_thread_it_changes_nothing():
+    before = signal.getsignal(signal.SIGINT)
+    seen = []
+
+    def use():
+        with Interrupts() as interrupts:
+            seen.append((signal.getsignal(signal.SIGINT), interrupts.received))
+
+    thread = threading.Thread(target=use)
+    thread.start()
+    thread.join()
+    assert seen == [(before, False)]
