@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
+import pyarrow as pa
+
 from landmark_spark.commits import Commit, FileEntry, Mark
 from landmark_spark.pipeline import STAGES, Expectation, Stage
 from landmark_spark.planning import (
@@ -17,8 +19,10 @@ from landmark_spark.planning import (
     mixed_inputs,
     needed_shards,
 )
+from landmark_spark.schemas import Table
 from landmark_spark.settings import Config
 from landmark_spark.store import Store
+from landmark_spark.table_reader import read_schema
 
 __all__ = ["DamagedInputError", "FileChecks", "StageError", "check_inputs"]
 
@@ -68,7 +72,10 @@ class FileChecks:
     find_damage: Callable[[Sequence[FileEntry]], dict[str, str]]
 
     def check(self, stage: Stage, decision: PlannedStage, inventory: Inventory) -> None:
-        """Raise DamagedInputError where something that the stage reads is damaged, having marked it."""
+        """Raise DamagedInputError where something that the stage reads is damaged, having marked it.
+
+        Raises PlanError where an earlier release, whose commits do not name their columns, wrote others than this one.
+        """
         reasons = {
             (name, shard): inventory.damaged[name][shard]
             for name, shards in damaged_inputs(stage, decision.shards, self.config, inventory).items()
@@ -77,6 +84,7 @@ class FileChecks:
         read = {key: commit for key, commit in self._read_by(stage, decision, inventory).items() if key not in reasons}
         if self.config.check_inputs:
             reasons |= self._compare(read)
+        self._check_columns(stage, {key: commit for key, commit in read.items() if key not in reasons})
         if reasons:
             names = {name for name, _ in reasons}
             makers = [maker for maker in STAGES if names & {output.name for output in maker.outputs}]
@@ -99,6 +107,17 @@ class FileChecks:
             found |= {(output.name, shard): commits[shard] for shard in decision.retried}
         return found
 
+    def _check_columns(self, stage: Stage, read: Mapping[Place, Commit]) -> None:
+        tables = {each.output.name: each.output for each in stage.reads if isinstance(each.output, Table)}
+        for (name, _), commit in read.items():
+            for file in commit.files if name in tables and not commit.stamp.columns else ():
+                received = read_schema(self.store.file_system, self.store.path(file.path))
+                if not received.equals(tables[name].schema):
+                    raise PlanError(
+                        f"{stage.name} should read {name} with the columns {_listed(tables[name].schema)}. Received: "
+                        f"{_listed(received)} in {file.path}, of an earlier release. Make it anew first"
+                    )
+
     def _compare(self, read: Mapping[Place, Commit]) -> dict[Place, str]:
         """Return what is wrong with the commits' files, and mark them."""
         unread = [file for commit in read.values() for file in commit.files if file.path not in self.trusted]
@@ -111,3 +130,7 @@ class FileChecks:
                     reasons[place] = faults[file.path]
                     self.store.mark(Mark(*place, reason=faults[file.path]))
         return reasons
+
+
+def _listed(schema: pa.Schema) -> str:
+    return ", ".join(f"{each.name} {each.type}" for each in schema)

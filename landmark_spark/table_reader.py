@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
     from pyspark.sql.types import StructType
 
-__all__ = ["TaskReader", "read_columns"]
+__all__ = ["TaskReader", "read_columns", "read_schema"]
 
 _ROWS_A_BATCH = 128  # as session.py has it for Spark's own batches: few rows of images or vectors are many bytes
 
@@ -26,6 +26,12 @@ def read_columns(file_system: Any, path: str, columns: Sequence[str]) -> pa.Tabl
     """Return some columns of a file; the bytes of the others are not asked for."""
     with _open(file_system, path) as parquet:
         return parquet.read(columns=list(columns)).select(list(columns))
+
+
+def read_schema(file_system: Any, path: str) -> pa.Schema:
+    """Return the columns of a file; no row is read."""
+    with _open(file_system, path) as parquet:
+        return parquet.schema_arrow
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,110 @@
+"""Where a store stands: from its books alone, without Spark."""
+
+import dataclasses
+import json
+
+import pytest
+
+from landmark_spark.cli import main
+from landmark_spark.commits import WHOLE, Commit, FileEntry
+from landmark_spark.config import load_config
+from landmark_spark.pipeline import expectations, stage_named
+from landmark_spark.planning import Choice, Inventory, input_digests
+from landmark_spark.run_lock import Asking, held_lock
+from landmark_spark.run_records import RunRecord, read_record, write_record
+from landmark_spark.runner import claimed, resolve_inputs
+from landmark_spark.status import take_status
+from landmark_spark.store import Store
+
+NUM_SHARDS = 3
+
+
+@pytest.fixture
+def config(tmp_path):
+    chosen = [f"store={tmp_path}", f"index.num_shards={NUM_SHARDS}", "toy.num_landmarks=2", "toy.photos_per_landmark=2"]
+    return load_config(None, [*chosen, "toy.num_test=4", "backbone.weights=random"])
+
+
+@pytest.fixture
+def store(config):
+    return Store(config.store)
+
+
+def commit(config, store, stage_name, shards):
+    """Commit what a stage would have made."""
+    stage = stage_named(stage_name)
+    expected = expectations(resolve_inputs(config))[stage_name]
+    commits = {each.output.name: store.commits(each.output) for each in stage.reads}
+    for output in stage.outputs:
+        for shard in shards if output.sharded else [WHOLE]:
+            file = store.write_bytes(f"{output.name}/{shard}", b"x")
+            stamp = expected.stamp(input_digests(stage, shard if stage.sharded else WHOLE, Inventory(commits)))
+            store.commit(Commit(output.name, shard, 5, "d", (FileEntry(file.path, 1, file.sha256),), stamp))
+
+
+def states(config):
+    return {each.stage: each for each in take_status(config).stages}
+
+
+def test_what_was_never_made_is_said(config):
+    assert {each.state for each in states(config).values()} == {"not made"}
+
+
+def test_a_partial_stage_says_which_shards_are_wanting(config, store, capsys):
+    commit(config, store, "index_images", range(NUM_SHARDS))
+    commit(config, store, "download_images", [1])
+    write_record(store, RunRecord("index_images", 1, 15, 2.5, "records not made yet"))
+    found = states(config)
+    index, download = found["index_images"], found["download_images"]
+    assert (index.state, index.num_rows, index.seconds) == ("up to date", 15, 2.5)
+    assert (download.state, download.num_current_shards, download.wanting) == ("partial", 1, (0, 2))
+    assert download.made.startswith("20")
+    assert main(["status", *options(config)]) == 0
+    assert "images not made yet (shards 0, 2)" in capsys.readouterr().out
+
+
+def options(config):
+    chosen = [f"store={config.store}", "index.num_shards=3", "toy.num_landmarks=2", "toy.photos_per_landmark=2"]
+    words = [*chosen, "toy.num_test=4", "backbone.weights=random"]
+    return [word for each in words for word in ("--set", each)]
+
+
+def test_a_stale_stage_says_which_setting_changed(config, store):
+    commit(config, store, "index_images", range(NUM_SHARDS))
+    changed = dataclasses.replace(config, index=dataclasses.replace(config.index, seed=5))
+    state = states(changed)["index_images"]
+    assert (state.state, state.reason) == ("stale", "index.seed changed from 0 to 5")
+
+
+def test_a_failed_stage_says_its_error_until_it_is_made(config, store, capsys):
+    record = RunRecord("index_images", 1, 0, 1.0, "records not made yet", error="index_images failed: No space left")
+    write_record(store, record)
+    state = states(config)["index_images"]
+    assert (state.state, state.error, state.seconds) == ("failed", "index_images failed: No space left", None)
+    assert main(["status", *options(config)]) == 0
+    assert "index_images failed in its last run: index_images failed: No space left" in capsys.readouterr().out
+    commit(config, store, "index_images", range(NUM_SHARDS))
+    assert (states(config)["index_images"].state, states(config)["index_images"].error) == ("up to date", "")
+
+
+def test_the_runs_at_work_are_named_with_their_stage(config, store, capsys):
+    choice = Choice((stage_named("index_images"),))
+    with held_lock(store, Asking("landmark-spark run", *claimed(choice)), print) as lock:
+        lock.at("index_images")
+        assert states(config)["index_images"].state == "running"
+        assert main(["status", *options(config), "--json"]) == 0
+        told = json.loads(capsys.readouterr().out)
+    (holder,) = told["holders"]
+    assert (holder["command"], holder["stage"], holder["process"]["pid"] > 0) == (
+        "landmark-spark run",
+        "index_images",
+        True,
+    )
+    assert take_status(config).holders == ()
+
+
+def test_a_damaged_record_is_none(store):
+    store.write_bytes("_runs/index_images.json", b'{"num_rows": "many"}')
+    assert read_record(store, "index_images") is None
+    store.write_bytes("_runs/index_images.json", b"[1]")
+    assert read_record(store, "index_images") is None
