@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import threading
@@ -28,9 +29,11 @@ class Interrupts:
     def __enter__(self) -> Interrupts:
         self._before = {each: signal.getsignal(each) for each in _SIGNALS}
         self.install()
+        logging.getLogger().addFilter(_is_news)
         return self
 
     def __exit__(self, *_: object) -> None:
+        logging.getLogger().removeFilter(_is_news)
         if threading.current_thread() is threading.main_thread():
             for each, handler in self._before.items():
                 signal.signal(each, handler)
@@ -55,3 +58,8 @@ class Interrupts:
             os.kill(os.getpid(), number)
         self.received = True
         raise KeyboardInterrupt
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Pass over what Py4J logs, with a stack trace, of the call that an interrupt broke: it is told in one line."""
+    return not (record.exc_info and record.exc_info[0] is KeyboardInterrupt)

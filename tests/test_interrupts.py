@@ -1,3 +1,4 @@
+import logging
 import os
 import signal
 import subprocess
@@ -58,6 +59,16 @@ with Interrupts():
         time.sleep(60)
 """
     assert subprocess.run([sys.executable, "-c", code], timeout=30, check=False).returncode == -signal.SIGINT
+
+
+def test_what_py4j_logs_of_the_broken_call_is_passed_over_and_nothing_else(caplog):
+    with Interrupts():
+        for error in (KeyboardInterrupt(), ValueError("wrong")):
+            try:
+                raise error
+            except BaseException:
+                logging.getLogger().exception("while sending command")
+    assert [record.exc_info[0] for record in caplog.records] == [ValueError]
 
 
 def test_in_another_thread_it_changes_nothing():

@@ -1,3 +1,4 @@
+import dataclasses
 import hashlib
 import json
 import os
@@ -13,10 +14,11 @@ from fsspec.implementations.memory import MemoryFileSystem
 from store_rows import STAMP, Frame, rows, write, write_as_driver
 
 from landmark_spark import partition_writer
-from landmark_spark.commits import WHOLE, Commit, Note, Stamp, StoreError, digest_of
+from landmark_spark.commits import WHOLE, Commit, FileEntry, Mark, NewerFormatError, Note, Stamp, StoreError, digest_of
 from landmark_spark.ledger import Ledger
+from landmark_spark.leftovers import sweep
 from landmark_spark.partition_writer import PartitionWriter
-from landmark_spark.schemas import LANDMARKS, PREDICTIONS, TOP_MODEL
+from landmark_spark.schemas import LANDMARKS, PREDICTIONS, REPORT, SUBMISSION, TOP_MODEL
 from landmark_spark.store import Store
 
 
@@ -122,6 +124,96 @@ def test_a_damaged_commit_counts_as_not_there_and_is_noted(tmp_path, data):
     assert list(store.commits(PREDICTIONS)) == [1]
     (path,) = store.unreadable
     assert path.endswith("_commits/predictions/shard=0.json")
+
+
+def test_a_commit_of_an_earlier_release_is_read(tmp_path):
+    commit = Commit("predictions", 4, 9, "ab", (FileEntry("predictions/x", 1, "cd"),), Stamp("predict_landmarks", "f"))
+    values = json.loads(commit.to_json())
+    del values["format"]
+    for name in ("version", "num_shards", "columns", "code"):
+        del values["stamp"][name]
+    assert Commit.from_json(json.dumps(values)) == commit
+
+
+def test_a_commit_of_a_later_release_is_never_taken_for_one_that_is_not_there(tmp_path):
+    store = Store(str(tmp_path))
+    write(store, [rows(0, 3)], [0])
+    path = tmp_path / "_commits" / "predictions" / "shard=0.json"
+    values = json.loads(path.read_text())
+    path.write_text(json.dumps(values | {"format": 3, "more": 1}))
+    message = "format 2 or earlier: a later release .* format 3 for predictions shard 0"
+    with pytest.raises(NewerFormatError, match=message):
+        store.commits(PREDICTIONS)
+
+
+@pytest.mark.parametrize(
+    "path", ["../x", "/etc/x", "predictions/../../x", "predictions//x", "./x", "", "a/\0", 7, None, ["x"]]
+)
+def test_a_committed_file_outside_the_store_is_refused(path):
+    commit = Commit("predictions", 4, 9, "ab", (FileEntry("predictions/x", 1, "cd"),), Stamp("predict_landmarks", "f"))
+    values = json.loads(commit.to_json())
+    values["files"][0]["path"] = path
+    with pytest.raises(StoreError, match="a commit should be the JSON that the store wrote"):
+        Commit.from_json(json.dumps(values))
+
+
+def test_a_commit_in_anothers_place_counts_as_not_there(tmp_path):
+    store = Store(str(tmp_path))
+    write(store, [rows(0, 3)], [0])
+    (tmp_path / "_commits/predictions/shard=0.json").rename(tmp_path / "_commits/predictions/shard=1.json")
+    assert store.commits(PREDICTIONS) == {}
+    assert list(store.unreadable.values()) == ["it is the commit of predictions shard 0"]
+
+
+def test_a_mark_is_there_until_its_shard_is_made_anew(tmp_path):
+    store = Store(str(tmp_path))
+    write(store, [rows(0, 3), rows(1, 3)], [0, 1])
+    for shard in (0, 1):
+        store.mark(Mark("predictions", shard, "a bit flipped"))
+    found = {shard: mark.reason for shard, mark in store.marks(PREDICTIONS).items()}
+    assert found == {0: "a bit flipped", 1: "a bit flipped"}
+    write(store, [rows(0, 3)], [0])
+    assert list(store.marks(PREDICTIONS)) == [1]
+
+
+def test_a_table_that_lacks_a_shard_of_those_its_commits_speak_of_is_not_read(tmp_path):
+    store = Store(str(tmp_path))
+    stamp = dataclasses.replace(STAMP, num_shards=3)
+    for shard in (0, 2):
+        list(PartitionWriter(store.url, PREDICTIONS, {shard: stamp}, {})(iter([rows(shard, 3)])))
+    with pytest.raises(StoreError, match=r"predictions should have the shards asked for. Missing: \[1\]"):
+        store.read_arrow(PREDICTIONS, ["id"])
+    list(PartitionWriter(store.url, PREDICTIONS, {1: stamp}, {})(iter([rows(1, 3)])))
+    assert store.read_arrow(PREDICTIONS, ["id"]).num_rows == 9
+    other = dataclasses.replace(STAMP, num_shards=4)
+    list(PartitionWriter(store.url, PREDICTIONS, {1: other}, {})(iter([rows(1, 3)])))
+    with pytest.raises(StoreError, match="predictions should be of one number of shards. Received: 3 and 4"):
+        store.read_arrow(PREDICTIONS, ["id"])
+
+
+def test_what_killed_writers_left_of_a_shard_is_swept_and_nothing_else(tmp_path):
+    store = Store(str(tmp_path))
+    write(store, [rows(0, 3), rows(1, 3)], [0, 1])
+    left = ["predictions/shard=0/_writing-part-a.parquet-1", "_commits/predictions/_writing-shard=0.json-2"]
+    left += ["_progress/predictions/_writing-shard=0.json-3"]
+    others = ["predictions/shard=1/_writing-part-a.parquet-1", "_commits/predictions/_writing-shard=1.json-2"]
+    others += ["_commits/predictions/_writing-shard=10.json-2", "images/shard=0/_writing-part-b.parquet-1"]
+    for name in left + others:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"half")
+    assert sorted(sweep(store, PREDICTIONS, [0])) == sorted(left)
+    assert all((tmp_path / name).exists() for name in others)
+    assert store.read_arrow(PREDICTIONS, ["id"]).num_rows == 6
+
+
+def test_what_a_killed_driver_left_of_a_result_is_swept(tmp_path):
+    store = Store(str(tmp_path))
+    for name in ("_writing-submission.csv-1", "_writing-metrics.json-1", "report/_writing-index.html-1"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"half")
+    assert sweep(store, SUBMISSION, [WHOLE]) == ["_writing-submission.csv-1"]
+    assert sweep(store, REPORT, [0, 1]) == ["report/_writing-index.html-1"]
+    assert (tmp_path / "_writing-metrics.json-1").exists()
 
 
 def test_shards_that_are_no_longer_go_with_their_files(tmp_path):
