@@ -136,6 +136,7 @@ def _run_stages(current: StageRun) -> list[RunRecord]:
         except DamagedInputError as error:
             makers = [stages.index(maker) for maker in error.stages if maker in stages]
             if len(makers) < len(error.stages):
+                current.note_failure(stages[number], str(error))
                 raise
             current.tell(f"warning: {error}")
             number = min(makers)

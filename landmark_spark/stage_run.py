@@ -75,24 +75,27 @@ class StageRun:
         if not decision.shards:
             return RunRecord(stage.name, 0, 0, 0.0, decision.reason)
         started = time.monotonic()
-
-        def record(num_rows: int, error: str = "") -> RunRecord:
-            seconds = time.monotonic() - started
-            made = RunRecord(stage.name, len(decision.shards), num_rows, seconds, decision.reason, error)
-            write_record(self.store, made)
-            return made
-
         try:
-            done = record(self._run(stage, decision, inventory))
+            num_rows = self._run(stage, decision, inventory)
         except DamagedInputError:
-            raise  # of another stage's making
+            raise  # what makes the input may be run first
         except (KeyboardInterrupt, Exception) as error:
-            with contextlib.suppress(Exception):  # a full disk, say: what failed is to be told
-                record(0, str(error) or "interrupted")
+            self.note_failure(stage, str(error) or "interrupted", decision, time.monotonic() - started)
             raise
-        made = "" if isinstance(stage.outputs[0], Artifact) else f"{done.num_rows} rows "
-        self.tell(f"{stage.name}: {made}in {done.seconds:.1f} s")
+        seconds = time.monotonic() - started
+        done = RunRecord(stage.name, len(decision.shards), num_rows, seconds, decision.reason)
+        write_record(self.store, done)
+        made = "" if isinstance(stage.outputs[0], Artifact) else f"{num_rows} rows "
+        self.tell(f"{stage.name}: {made}in {seconds:.1f} s")
         return done
+
+    def note_failure(
+        self, stage: Stage, error: str, decision: PlannedStage | None = None, seconds: float = 0.0
+    ) -> None:
+        """Note why a stage failed, for ``status``. Never fails itself: the disk may be full, and there is an error."""
+        shards, reason = (decision.shards, decision.reason) if decision else ((), "")
+        with contextlib.suppress(Exception):
+            write_record(self.store, RunRecord(stage.name, len(shards), 0, seconds, reason, error))
 
     def _clear_up(self, stage: Stage) -> None:
         """Remove the notes and the unfinished files of tasks that were killed."""
