@@ -6,7 +6,7 @@ import sys
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
-__all__ = ["NUM_INPUTS", "damage", "damaged", "is_one_line", "ten_thousand", "token_soup"]
+__all__ = ["NUM_INPUTS", "damage", "damaged", "is_one_line", "some_thousand", "ten_thousand", "token_soup"]
 
 NUM_INPUTS = 10_000
 
@@ -18,6 +18,9 @@ ten_thousand = settings(
     suppress_health_check=list(HealthCheck),
 )
 """Decorates a hypothesis test: as many inputs as promised, and the same ones in every run."""
+
+some_thousand = settings(ten_thousand, max_examples=NUM_INPUTS // 4)
+"""Decorates one of several hypothesis tests of the same parser."""
 
 
 def token_soup(*tokens, max_size=30):
