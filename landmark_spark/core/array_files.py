@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import math
 import zipfile
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,10 +37,10 @@ def read_arrays(data: bytes) -> dict[str, NDArray[Any]]:
 
 
 def _array(data: bytes) -> NDArray[Any]:
-    file = io.BytesIO(data)
-    if np.lib.format.read_magic(file) != (1, 0):
+    file, reader = io.BytesIO(data), cast(Any, np.lib.format)  # NumPy 1 has no types for it
+    if reader.read_magic(file) != (1, 0):
         raise ValueError("another version")
-    shape, is_fortran, dtype = np.lib.format.read_array_header_1_0(file)
+    shape, is_fortran, dtype = reader.read_array_header_1_0(file)
     if dtype.hasobject:
         raise ValueError("pickled objects")
     if min(shape, default=1) < 0 or math.prod(shape) * dtype.itemsize != len(data) - file.tell():

@@ -143,8 +143,8 @@ def test_any_override_gives_a_config_or_an_error(override):
 
 
 @pytest.fixture(scope="module")
-def yaml_file(tmp_path_factory):
-    return tmp_path_factory.mktemp("conf") / "any.yaml"
+def yaml_file(memory):
+    return memory / "any.yaml"
 
 
 def test_files_put_together_from_yaml_give_a_config_or_an_error(yaml_file):

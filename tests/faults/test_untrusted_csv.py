@@ -165,8 +165,8 @@ def parsed_by_the_stage(path, *, with_landmark=True):
     ]
 
 
-def test_the_stage_keeps_every_line_of_damaged_files(tmp_path):
-    path = tmp_path / "train.csv"
+def test_the_stage_keeps_every_line_of_damaged_files(memory):
+    path = memory / "train.csv"
     for data in damaged(VALID, count=1000):
         path.write_bytes(data)
         try:
@@ -177,8 +177,8 @@ def test_the_stage_keeps_every_line_of_damaged_files(tmp_path):
         assert all((row["reason"] == "") == (row["landmark_id"] != NO_CLASS) for row in rows)
 
 
-def test_damaged_gz_files_are_read_or_refused_by_the_name_of_their_setting(tmp_path):
-    path = tmp_path / "train.csv.gz"
+def test_damaged_gz_files_are_read_or_refused_by_the_name_of_their_setting(memory):
+    path = memory / "train.csv.gz"
     valid = gzip.compress(VALID, mtime=0)
     num_refused = 0
     for data in damaged(valid, count=2000):
