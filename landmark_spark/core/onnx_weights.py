@@ -28,7 +28,6 @@ def convolutions_from_onnx(path: Path) -> list[Convolution]:
     Raises ValueError where the graph is no chain of VGG16's convolutions with stored weights.
     """
     import onnx
-
     from google.protobuf.message import DecodeError
 
     try:  # weights that the file only names, elsewhere on the machine, are not fetched
