@@ -9,10 +9,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
+from urllib.parse import urlsplit
 
 from landmark_spark.delf_settings import DelfSettings
 from landmark_spark.model_settings import BackboneSettings, FineTuneSettings, PredictSettings, TrainSettings
 from landmark_spark.setting_fields import setting
+from landmark_spark.setting_text import shown
 from landmark_spark.verification_settings import LocalFeatureSettings, VerifySettings
 
 __all__ = [
@@ -216,15 +218,27 @@ class Config:
             missing = "inputs.test_csv" if self.inputs.train_csv else "inputs.train_csv"
             raise ConfigError(f"{missing} should be given too: both csv files, or neither for the toy world")
         if not self.store or set(self.store) & set("#?*[]{}"):
-            raise ConfigError(f"store should be a path or URL without any of # ? * [ ] {{ }}. Received: {self.store!r}")
+            raise ConfigError(
+                f"store should be a path or URL without any of # ? * [ ] {{ }}. Received: {shown(self.store)}"
+            )
         if self.base_url and not self.base_url.startswith(("http://", "https://")):
-            shown = re.sub("//[^/]*@", "//", self.base_url)  # without user name and password
-            raise ConfigError(f"base_url should begin with http:// or https://. Received: {shown!r}")
+            public = re.sub("//[^/]*@", "//", self.base_url)  # without user name and password
+            raise ConfigError(f"base_url should begin with http:// or https://. Received: {shown(public)}")
+        if self.base_url and not _has_host(self.base_url):
+            raise ConfigError("base_url should have a valid host and port. Received: another")
         agent = self.download.user_agent
         if not agent.strip() or not (agent.isascii() and agent.isprintable()):
-            raise ConfigError(f"download.user_agent should be printable ASCII. Received: {agent!r}")
+            raise ConfigError(f"download.user_agent should be printable ASCII. Received: {shown(agent)}")
         for word in self.download.opt_out.split():
             if not re.fullmatch("[A-Za-z][A-Za-z0-9_-]*", word):
-                raise ConfigError(f"download.opt_out should be words with spaces between. Received: {word!r}")
+                raise ConfigError(f"download.opt_out should be words with spaces between. Received: {shown(word)}")
         if self.base_url and self.serve_folder:
             raise ConfigError("base_url and serve_folder should not both be given: the second sets the first")
+
+
+def _has_host(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return bool(parts.hostname) and parts.port != 0
+    except ValueError:  # an IPv6 address without its bracket, a port above 65535
+        return False

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -12,11 +11,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from landmark_spark.core.array_files import read_arrays
+
 __all__ = ["Checkpoint", "Checkpoints", "State"]
 
 State = Sequence[npt.NDArray[Any]]
 
 _VERSION = 1
+_COUNTS = ("epoch", "step", "num_steps", "num_examples")
 
 
 @dataclass(frozen=True)
@@ -75,16 +77,35 @@ class Checkpoint:
     def from_bytes(cls, data: bytes) -> Checkpoint | None:
         """Read what ``to_bytes`` gave; None for anything else, such as a damaged file: training starts anew then."""
         try:
-            with np.load(io.BytesIO(data), allow_pickle=False) as file:
-                position = json.loads(str(file["position"]))
-                if position.pop("version") != _VERSION:
-                    return None
-                count, has_best = position.pop("num_arrays"), position.pop("has_best")
-                state = [file[f"state_{number}"] for number in range(count)]
-                best = [file[f"best_{number}"] for number in range(count)] if has_best else None
-                return cls(state, best=best, **position)
-        except (ValueError, KeyError, TypeError, OSError, EOFError, zipfile.BadZipFile):
+            arrays = read_arrays(data)
+            position = json.loads(str(arrays.pop("position")))
+            if not isinstance(position, dict) or position.pop("version", None) != _VERSION:
+                return None
+            count, has_best = position.pop("num_arrays"), position.pop("has_best")
+            if not _is_position(position) or type(count) is not int or count * (1 + bool(has_best)) != len(arrays):
+                return None
+            state = [arrays[f"state_{number}"] for number in range(count)]
+            best = [arrays[f"best_{number}"] for number in range(count)] if has_best else None
+            return cls(state, best=best, **position)
+        except (ValueError, KeyError, RecursionError):
             return None
+
+
+def _is_position(values: dict[str, Any]) -> bool:
+    """Tell whether a checkpoint's position has the fields it should, each of its kind; a loss may be NaN."""
+    counts = [values.get(name) for name in _COUNTS]
+    history = values.get("history")
+    return (
+        set(values) == {*_COUNTS, "history", "total_loss"}
+        and all(type(each) is int and each >= 0 for each in counts)
+        and isinstance(history, dict)
+        and all(isinstance(each, list) and all(map(_is_number, each)) for each in history.values())
+        and _is_number(values["total_loss"])
+    )
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 @dataclass(frozen=True)

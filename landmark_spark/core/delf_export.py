@@ -30,8 +30,12 @@ def find_export(folder: str | Path) -> dict[str, Path]:
     Raises:
         DelfExportError: there is no SavedModel, its variables are incomplete, or the PCA lacks one of its two files.
     """
-    top = Path(folder).expanduser()
-    if not top.is_dir():
+    try:
+        top = Path(folder).expanduser()
+        is_folder = bool(str(folder)) and top.is_dir()
+    except (OSError, RuntimeError):  # a name too long, a home that nobody has
+        is_folder = False
+    if not is_folder:
         raise DelfExportError(f"a DELF export should be a folder. Received: {folder}")
     inner = top / MODEL
     model = inner if any((inner / name).is_file() for name in _GRAPHS) else top

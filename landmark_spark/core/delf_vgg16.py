@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -45,8 +46,8 @@ class DelfForm:
             raise ValueError(f"layer should be one of {', '.join(LAYER_STRIDES)}. Received: {self.layer!r}")
         if not self.scales or not all(0.0 < each <= 8.0 for each in self.scales):
             raise ValueError(f"scales should be above 0 and at most 8, at least one. Received: {self.scales}")
-        if not self.radius >= 0.0:
-            raise ValueError(f"radius should be at least 0. Received: {self.radius}")
+        if not 0.0 <= self.radius < math.inf:
+            raise ValueError(f"radius should be at least 0, and finite. Received: {self.radius}")
 
     def to_json(self) -> dict[str, Any]:
         """Return it as values of a JSON file."""
@@ -57,9 +58,12 @@ class DelfForm:
         """Read what ``to_json`` gave, whatever else is beside it. Raises ValueError for anything else."""
         try:
             scales = tuple(float(each) for each in values["scales"])
-            return cls(values["layer"], scales, float(values["radius"]), bool(values["whiten"]))
-        except (KeyError, TypeError) as error:
+            layer, radius, whiten = values["layer"], float(values["radius"]), values["whiten"]
+            if not isinstance(layer, str) or not isinstance(whiten, bool):
+                raise TypeError("other kinds of values")
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise ValueError(f"{DELF_FILE} should have layer, scales, radius and whiten. Received: {error}") from None
+        return cls(layer, scales, radius, whiten)
 
 
 def load_delf_vgg16(
@@ -118,7 +122,7 @@ def _read(folder: Path) -> tuple[DelfForm, Pca]:
     try:
         form = DelfForm.from_json(json.loads((folder / DELF_FILE).read_text(encoding="utf-8")))
         return form, Pca.from_bytes((folder / PCA_FILE).read_bytes())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ModelFileError(f"{folder} should hold a trained DELF. Received: {error}") from error
 
 

@@ -6,7 +6,6 @@ import json
 import logging
 import re
 import zipfile
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -55,9 +54,24 @@ def load_model(path: Path) -> Any:
     import keras
 
     try:
-        return keras.saving.load_model(path, compile=False, safe_mode=True)
-    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile, zlib.error) as error:
-        raise ModelFileError(f"{path} should be a trained model. Received: {error}") from error
+        _check_archive(path)
+        model = keras.saving.load_model(path, compile=False, safe_mode=True)
+    except Exception as error:  # Keras and h5py let almost anything out of a damaged file
+        reason = " ".join(str(error).split())[:500] or type(error).__name__
+        raise ModelFileError(f"{path} should be a trained model. Received: {reason}") from error
+    if not isinstance(model, keras.Model) or len(model.inputs or ()) != 1 or len(model.outputs or ()) != 1:
+        raise ModelFileError(
+            f"{path} should be a trained model of one input and one output. Received: {type(model).__name__}"
+        )
+    return model
+
+
+def _check_archive(path: Path) -> None:
+    """Raise an error where the file's own checksums do not hold: before a model is built of it."""
+    with zipfile.ZipFile(path) as archive:
+        damaged = archive.testzip()
+    if damaged is not None:
+        raise ValueError(f"{damaged} in it is damaged")
 
 
 def load_classifier(
@@ -69,10 +83,7 @@ def load_classifier(
     told. Raises ModelFileError for files that are missing, unreadable, or do not belong together.
     """
     model = load_model(folder / MODEL_FILE)
-    try:
-        landmark_ids = np.asarray(json.loads((folder / CLASSES_FILE).read_text())["landmark_ids"], np.int64)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ModelFileError(f"{folder} should hold a trained model. Received: {error}") from error
+    landmark_ids = _read_classes(folder)
     if model.output_shape != (None, len(landmark_ids)):
         raise ModelFileError(f"the model should give {len(landmark_ids)} scores. Received: {model.output_shape}")
     shape, dtype = model.input_shape[1:], str(model.inputs[0].dtype)
@@ -85,6 +96,19 @@ def load_classifier(
         return run(examples.astype(dtype, copy=False)).astype(np.float32, copy=False)
 
     return score, landmark_ids
+
+
+def _read_classes(folder: Path) -> npt.NDArray[np.int64]:
+    """Return what ``write_classes`` wrote; raises ModelFileError for anything else."""
+    try:
+        listed = json.loads((folder / CLASSES_FILE).read_text(encoding="utf-8"))["landmark_ids"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise ModelFileError(f"{folder} should hold a trained model. Received: {error}") from error
+    if not isinstance(listed, list) or not all(type(each) is int and 0 <= each < 2**63 for each in listed):
+        raise ModelFileError(f"{folder / CLASSES_FILE} should list landmark ids from 0 to 2**63 - 1. Received: another")
+    if len(set(listed)) != len(listed):
+        raise ModelFileError(f"{folder / CLASSES_FILE} should list each landmark once. Received: one twice")
+    return np.array(listed, np.int64)
 
 
 def best_classes(scores: npt.NDArray[np.float32], top_k: int) -> npt.NDArray[np.int32]:

@@ -28,12 +28,18 @@ def convolutions_from_onnx(path: Path) -> list[Convolution]:
     Raises ValueError where the graph is no chain of VGG16's convolutions with stored weights.
     """
     import onnx
+    from google.protobuf.message import DecodeError
 
-    graph = onnx.load(str(path)).graph
+    try:  # weights that the file only names, elsewhere on the machine, are not fetched
+        graph = onnx.load(str(path), load_external_data=False).graph
+    except DecodeError as error:
+        raise ValueError(f"{path} should be an ONNX file. Received: bytes that are none") from error
     stored = {each.name: each for each in graph.initializer}
     producers = {output: node for node in graph.node for output in node.output}
-    nodes = sorted((node for node in graph.node if node.op_type == "Conv"), key=lambda node: _depth(node, producers))
-    if [_depth(node, producers) for node in nodes] != list(range(len(CONVOLUTIONS))):
+    nodes = [node for node in graph.node if node.op_type == "Conv"]
+    if len(nodes) == len(CONVOLUTIONS):
+        nodes.sort(key=lambda node: _depth(node, producers))
+    if [_depth(node, producers) for node in nodes[: len(CONVOLUTIONS) + 1]] != list(range(len(CONVOLUTIONS))):
         raise ValueError(f"{path} should be a chain of {len(CONVOLUTIONS)} convolutions. Received: {len(nodes)}")
     return [
         _convolution(node, stored, name, shape) for node, (name, shape) in zip(nodes, CONVOLUTIONS.items(), strict=True)
@@ -43,7 +49,9 @@ def convolutions_from_onnx(path: Path) -> list[Convolution]:
 def _depth(node: Any, producers: dict[str, Any]) -> int:
     """Count the convolutions that a node's data has passed through before it."""
     depth = 0
-    while node.input and node.input[0] in producers:
+    for _ in producers:  # no chain is longer: one that is goes in a circle
+        if not (node.input and node.input[0] in producers):
+            return depth
         node = producers[node.input[0]]
         depth += node.op_type == "Conv"
     return depth
@@ -52,7 +60,10 @@ def _depth(node: Any, producers: dict[str, Any]) -> int:
 def _convolution(node: Any, stored: dict[str, Any], name: str, shape: tuple[int, ...]) -> Convolution:
     from onnx import numpy_helper
 
-    arrays = [numpy_helper.to_array(stored[each]) for each in node.input[1:] if each in stored]
+    try:
+        arrays = [numpy_helper.to_array(stored[each]) for each in node.input[1:] if each in stored]
+    except Exception as error:  # onnx lets almost anything out of a damaged tensor
+        raise ValueError(f"{name} should store whole arrays. Received: {type(error).__name__} {error}") from error
     found = [array.shape for array in arrays]
     expected = [(shape[3], shape[2], shape[0], shape[1]), (shape[3],)]
     if found != expected:

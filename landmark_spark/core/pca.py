@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import io
-import zipfile
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from landmark_spark.core.array_files import ArrayFileError, read_arrays
 
 __all__ = ["Pca", "fit_pca", "normalise", "reduce_descriptors"]
 
@@ -39,15 +40,21 @@ class Pca:
     def from_bytes(cls, data: bytes) -> Pca:
         """Read what ``to_bytes`` gave. Raises ValueError for anything else."""
         try:
-            with np.load(io.BytesIO(data), allow_pickle=False) as file:
-                found = cls(file["mean"], file["components"], file["variances"])
-        except (KeyError, OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
+            arrays = read_arrays(data)
+            found = cls(arrays["mean"], arrays["components"], arrays["variances"])
+        except (KeyError, ArrayFileError) as error:
             raise ValueError(
                 f"a PCA should be an .npz file of mean, components and variances. Received: {error}"
             ) from None
+        shapes = tuple(each.shape for each in arrays.values())
+        if found.mean.ndim != 1 or found.variances.ndim != 1:
+            raise ValueError(f"mean and variances should be rows of numbers. Received: shapes {shapes}")
         size = (len(found.variances), len(found.mean))
         if found.components.shape != size:
             raise ValueError(f"components should be {size}. Received: {found.components.shape}")
+        for each in (found.mean, found.components, found.variances):
+            if each.dtype != np.float32 or not np.isfinite(each).all():
+                raise ValueError(f"a PCA should be of finite float32 numbers. Received: {each.dtype}")
         return found
 
 

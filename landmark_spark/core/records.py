@@ -49,6 +49,8 @@ _MAX_INT64 = 2**63 - 1
 _FIELD = re.compile(r'(?:"([^"]*(?:""[^"]*)*)"|([^",]*))(,|\Z)')
 _PLAIN_URL = re.compile(r"https?://[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*(?:/[!-~]*)?")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
+# Joiners, which some scripts spell with, are none of these.
+_UNSAFE_IN_A_NAME = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 
 
 class HeaderError(ValueError):
@@ -109,7 +111,8 @@ def parse_rows(
 def parse_names(lines: Iterable[bytes], *, source: str = "landmarks.csv") -> tuple[dict[int, str], int]:
     """Parse the lines of landmarks.csv (landmark_id, name): the names, and the number of malformed lines left out.
 
-    Of a landmark that is named twice the first name counts, and the second line as malformed. Raises HeaderError.
+    Of a landmark that is named twice the first name counts, and the second line as malformed. Control characters and
+    those that turn the direction of writing, which a terminal obeys, are replaced (U+FFFD). Raises HeaderError.
     """
     iterator = iter(lines)
     layout = _read_header(iterator, ("landmark_id", "name"), source)
@@ -123,7 +126,7 @@ def parse_names(lines: Iterable[bytes], *, source: str = "landmarks.csv") -> tup
         if landmark_id is None or landmark_id in names:
             num_malformed += 1
         else:
-            names[landmark_id] = fields[1]
+            names[landmark_id] = _UNSAFE_IN_A_NAME.sub("\N{REPLACEMENT CHARACTER}", fields[1])
     return names, num_malformed
 
 
@@ -157,10 +160,11 @@ def resolve_url(url: str, base_url: str) -> str:
 
 def _read_header(lines: Iterator[bytes], wanted: tuple[str, ...], source: str) -> _Layout:
     line = next(lines, b"").removeprefix(b"\xef\xbb\xbf")
-    columns, is_closed = _split(_trimmed(line)[:_MAX_LINE_BYTES].decode(errors="replace"))
+    columns, is_sound = _split(_trimmed(line)[:_MAX_LINE_BYTES].decode(errors="replace"))
+    is_sound = is_sound and len(_trimmed(line)) <= _MAX_LINE_BYTES
     columns = [column.strip() for column in columns]
-    if not is_closed or any(columns.count(name) != 1 for name in wanted):
-        received = _readable(line)[:200] if line else "an empty file"
+    if not is_sound or any(columns.count(name) != 1 for name in wanted):
+        received = _printable(_readable(line)[:200]) if line else "an empty file"
         raise HeaderError(f"{source} should have the columns {', '.join(wanted)}. Received: {received}")
     return _Layout(len(columns), tuple(columns.index(name) for name in wanted))
 
@@ -194,7 +198,8 @@ def _fields_of(line: bytes, layout: _Layout) -> tuple[str, list[str]]:
         text = line[:_MAX_LINE_BYTES].decode(errors="surrogateescape")  # unprintable, so no such id or URL passes
     fields, is_closed = _split(text)
     if reason == "too_long":
-        fields.pop()  # cut in the middle
+        if is_closed:
+            fields.pop()  # cut in the middle; one that was cut within its quotes is not there
     elif not is_closed:
         reason = reason or "bad_quoting"
     elif len(fields) != layout.num_fields:
@@ -211,6 +216,11 @@ def _trimmed(line: bytes) -> bytes:
 
 def _readable(line: bytes) -> str:
     return _trimmed(line[:_MAX_LINE_BYTES]).decode(errors="replace")
+
+
+def _printable(text: str) -> str:
+    """Return a text that a message can quote: on one line, and without what a terminal would obey."""
+    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
 
 
 def _split(text: str) -> tuple[list[str], bool]:

@@ -11,6 +11,7 @@ import math
 import re
 from collections.abc import Iterable, Iterator
 
+from landmark_spark.core.lines import MAX_LINE_BYTES
 from landmark_spark.core.metrics import Prediction
 
 __all__ = ["FormatError", "format_cell", "format_rows", "parse_solution", "parse_submission"]
@@ -120,8 +121,11 @@ def _read_header(line: bytes, place: str) -> tuple[int, int, int]:
 
 
 def _split(line: bytes, place: str) -> list[str]:
+    line = line.removesuffix(b"\n").removesuffix(b"\r")
+    if len(line) > MAX_LINE_BYTES:
+        raise _fault(place, f"the line should be at most {MAX_LINE_BYTES} bytes", line[:200].decode(errors="replace"))
     try:
-        text = line.removesuffix(b"\n").removesuffix(b"\r").decode()
+        text = line.decode()
     except UnicodeDecodeError as error:
         raise _fault(place, "the line should be UTF-8", line.decode(errors="replace")) from error
     if '"' not in text:

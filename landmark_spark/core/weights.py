@@ -46,6 +46,8 @@ CONVOLUTIONS = {
 
 _VARIABLE = "LANDMARK_SPARK_WEIGHTS"
 _SUFFIXES = (".h5", ".keras")
+_SMALL = 1 << 20  # bytes; a larger array is not believed to be a hundred times what the file has of it
+_MAX_COMPRESSION = 100
 # keras.applications.vgg16 names this address and this MD5 sum.
 _URL = f"https://storage.googleapis.com/tensorflow/keras-applications/vgg16/{FILE_NAME}"
 _MD5 = "6d6bbae143d832006294945121d1f1fc"
@@ -165,8 +167,8 @@ def check_weights(path: Path) -> None:
         raise WeightsError(f"{wanted}, named *.h5 or *.keras. Received: a file *{path.suffix}")
     try:
         shapes = _shapes(path)
-    except (OSError, KeyError, zipfile.BadZipFile) as error:
-        raise WeightsError(f"{wanted}. Received: a file that cannot be read as one ({error})") from error
+    except Exception as error:  # h5py and zipfile let almost anything out of a damaged file
+        raise WeightsError(f"{wanted}. Received: a file that cannot be read as one ({_reason(error)})") from error
     expected = [shape for kernel in CONVOLUTIONS.values() for shape in (kernel, kernel[-1:])]
     if sorted(shapes) != sorted(expected):
         dense = sum(len(shape) == 2 for shape in shapes)
@@ -191,12 +193,16 @@ def digest_weights(path: Path) -> str:
 
     try:
         _visit_arrays(path, note)
-    except (OSError, KeyError, zipfile.BadZipFile) as error:
-        raise WeightsError(f"{path} should be a Keras weights file. Received: {error}") from error
+    except Exception as error:  # as in check_weights
+        raise WeightsError(f"{path} should be a Keras weights file. Received: {_reason(error)}") from error
     digest = hashlib.sha256()
     for _, data in sorted(arrays):
         digest.update(data)
     return digest.hexdigest()
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(str(error).split())[:300] or type(error).__name__
 
 
 def _natural(name: str) -> list[tuple[int, str]]:
@@ -221,6 +227,10 @@ def _visit_arrays(path: Path, note: Callable[[str, Any], None]) -> None:
 
     def visit(name: str, entry: Any) -> None:
         if isinstance(entry, h5py.Dataset):
+            if entry.external or entry.is_virtual:
+                raise ValueError(f"{name} lies in another file")
+            if entry.nbytes > max(entry.id.get_storage_size() * _MAX_COMPRESSION, _SMALL):
+                raise ValueError(f"{name} is said to have {entry.nbytes} bytes")
             note(name, entry)
 
     with h5py.File(source, "r") as file:

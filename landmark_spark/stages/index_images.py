@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import zlib
+import itertools
 from collections.abc import Iterable, Iterator
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
@@ -15,6 +15,7 @@ from landmark_spark.core.records import Reject, Row, hash_fraction, parse_names,
 from landmark_spark.schemas import LANDMARKS, NO_CLASS, RECORDS, REJECTS
 from landmark_spark.settings import Config, ConfigError
 from landmark_spark.stages.context import Context
+from landmark_spark.stages.input_files import input_lines
 from landmark_spark.store import gather
 
 if TYPE_CHECKING:
@@ -126,8 +127,7 @@ def _names(context: Context) -> list[tuple[int, str]]:
     path = context.config.inputs.landmarks_csv
     if not path:
         return []
-    with fsspec.open(path, "rb", compression="infer") as file:
-        names, num_malformed = parse_names(file, source=path)
+    names, num_malformed = parse_names(input_lines("inputs.landmarks_csv", path), source=path)
     if num_malformed:
         context.tell(f"index_images: {num_malformed} lines of {path} are no landmark_id,name and give no name")
     return list(names.items())
@@ -145,14 +145,8 @@ def _allow_relative(config: Config) -> bool:
 def check_headers(config: Config) -> None:
     """Read the first line of each file: raises HeaderError, and ConfigError for one that cannot be read."""
     for split, path in _sources(config):
-        try:
-            with fsspec.open(path, "rb", compression="infer") as file:
-                first = file.readline()
-        except (OSError, EOFError, zlib.error) as error:
-            raise ConfigError(
-                f"inputs.{split}_csv should be a readable csv file. Received: {path} ({error})"
-            ) from error
-        parse_rows([first], source=path, with_landmark=split == "train", allow_relative=True)
+        first = itertools.islice(input_lines(f"inputs.{split}_csv", path), 1)
+        parse_rows(first, source=path, with_landmark=split == "train", allow_relative=True)
 
 
 def _parse(context: Context) -> DataFrame:
@@ -178,14 +172,13 @@ class _FileParser:
     def _parse_file(self, split: str, path: str) -> Iterator[pa.RecordBatch]:
         waiting: list[tuple[object, ...]] = []
         name = PurePosixPath(path).name
-        with fsspec.open(path, "rb", compression="infer") as file:
-            for row in parse_rows(
-                file, source=path, with_landmark=split == "train", allow_relative=self.allow_relative
-            ):
-                waiting.append((name, split, *self._values(row)))
-                if len(waiting) == _ROWS_A_BATCH:
-                    yield _to_batch(waiting)
-                    waiting = []
+        lines = input_lines(f"inputs.{split}_csv", path)
+        with_landmark = split == "train"
+        for row in parse_rows(lines, source=path, with_landmark=with_landmark, allow_relative=self.allow_relative):
+            waiting.append((name, split, *self._values(row)))
+            if len(waiting) == _ROWS_A_BATCH:
+                yield _to_batch(waiting)
+                waiting = []
         yield _to_batch(waiting)
 
     def _values(self, row: Row | Reject) -> tuple[object, ...]:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 import tempfile
-import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import fsspec
 import numpy as np
 
 from landmark_spark.commits import Commit, FileEntry
@@ -34,6 +32,7 @@ from landmark_spark.schemas import METRICS, REPORT
 from landmark_spark.settings import Config, ConfigError
 from landmark_spark.stages.context import Context
 from landmark_spark.stages.index_images import file_digest
+from landmark_spark.stages.input_files import input_lines
 from landmark_spark.stages.verification_task import features_of, verification_settings
 from landmark_spark.stages.write_submission import candidate_predictions
 
@@ -138,9 +137,8 @@ def read_solution(config: Config) -> dict[str, frozenset[int]]:
     if not path:
         return {}
     try:
-        with fsspec.open(path, "rb", compression="infer") as file:
-            solution = parse_solution(file, source=path)
-    except (OSError, EOFError, zlib.error, FormatError) as error:
+        solution = parse_solution(input_lines("inputs.solution_csv", path), source=path)
+    except FormatError as error:
         raise ConfigError(f"inputs.solution_csv should be a solution. Received: {error}") from error
     if not any(solution.values()):
         raise ConfigError(f"inputs.solution_csv should have an image that shows a landmark. Received: {path}")

@@ -89,10 +89,14 @@ class _FileHandler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         path = self._find()
-        if path is None:
+        try:
+            opened = path.open("rb") if path is not None else None
+        except OSError:  # not to be read, or gone in the meantime
+            opened = None
+        if path is None or opened is None:
             self._answer_not_found()
             return
-        with path.open("rb") as file:
+        with opened as file:
             self._send_head(HTTPStatus.OK, path.stat().st_size, _content_type(path))
             if self.command == "GET":
                 shutil.copyfileobj(file, self.wfile)
@@ -102,10 +106,10 @@ class _FileHandler(BaseHTTPRequestHandler):
 
     def _find(self) -> Path | None:
         """Return the file asked for; None where there is none inside the folder."""
-        relative = unquote(urlsplit(self.path).path).lstrip("/")
         try:
+            relative = unquote(urlsplit(self.path).path).lstrip("/")
             path = (self.server.root / relative).resolve(strict=True)
-        except (OSError, ValueError, RuntimeError):  # no file, a NUL in the name, a loop of links
+        except (OSError, ValueError, RuntimeError):  # no URL, no file, a NUL in the name, a loop of links
             return None
         return path if path.is_relative_to(self.server.root) and path.is_file() else None
 

@@ -1,0 +1,177 @@
+"""The report of a run over hostile names, ids, hosts and statuses: it shows them, and runs none of them."""
+
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from untrusted import some_thousand
+
+from landmark_spark.core.images import encode_jpeg
+from landmark_spark.report import svg
+from landmark_spark.report.data import KINDS, Example, InlierSample, ReportData, ScoreSample
+from landmark_spark.report.page import _environment, _galleries, write_report
+
+MARK = "document.title='it ran'"
+HOSTILE = (
+    f"<script>{MARK}</script>",
+    f"</title><script>{MARK}</script>",
+    f"</style><script>{MARK}</script>",
+    f"<img src=x onerror={MARK}>",
+    f'"><svg onload="{MARK}">',
+    f"' onmouseover='{MARK}' autofocus onfocus='{MARK}",
+    f"javascript:{MARK}",
+    "data:text/html,<script>1</script>",
+    f"<a href=javascript:{MARK}>x</a>",
+    "<iframe srcdoc='<script>parent.document.title=1</script>'>",
+    "<meta http-equiv=refresh content='0;url=javascript:1'>",
+    "<base href=https://evil.example/>",
+    "<!--",
+    "]]>",
+    "{{ 7 * 7 }}{% raw %}",
+    "\x00<\x00script>",
+    "\u202egpj.exe",
+    "&lt;script&gt;&#60;script&#62;",
+    "\ud800",
+    "$\\frac{1}{0}$",
+    "x" * 2000,
+    "\N{FULLWIDTH LESS-THAN SIGN}script\N{FULLWIDTH GREATER-THAN SIGN}",
+)
+JPEG = encode_jpeg(np.full((40, 60, 3), 80, np.uint8), 80)
+BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
+
+
+class Page(HTMLParser):
+    """Collects tags and their attributes."""
+
+    def __init__(self, text):
+        super().__init__(convert_charrefs=True)
+        self.tags = []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append((tag, attributes))
+
+
+def example(text, kind):
+    return Example(kind, text, 7, text, 0.5, 40, text, "right", JPEG)
+
+
+def hostile_data(texts):
+    """Return a report in which every text that comes from files is a hostile one."""
+    texts = list(texts)
+    first = texts[0]
+    measured = {"gap": 0.5, "top1": 0.5, "num_predictions": 1, "num_positives": 1}
+    return ReportData(
+        title=first,
+        created=first,
+        submission_mode=first,
+        metrics=dict.fromkeys(texts, measured),
+        ladder=[(text, 0.5) for text in texts],
+        precision_curves={text: np.ones(2) for text in texts},
+        scores=ScoreSample(right=np.array([0.5])),
+        inliers=InlierSample(35, right=np.array([40])),
+        history={"loss": [1.0], **{text: [1.0] for text in texts}},
+        downloads=dict.fromkeys(texts, 3),
+        rejects=dict.fromkeys(texts, 4),
+        class_sizes=np.array([1, 2]),
+        stage_times=[(text, 1, 1.0) for text in texts],
+        examples=[example(text, KINDS[number % len(KINDS)]) for number, text in enumerate(texts)],
+    )
+
+
+def check_page(text):
+    """Hold a page against what may be in one, whatever the data."""
+    page = Page(text)
+    names = {name for name, _ in page.tags}
+    assert not names & {"script", "iframe", "object", "embed", "base", "form", "foreignobject", "animate", "set"}
+    for _, attributes in page.tags:
+        for name, value in attributes:
+            assert not name.startswith("on") and name not in ("srcdoc", "formaction")
+            if name in ("href", "src", "xlink:href"):
+                assert re.fullmatch(r"#[A-Za-z0-9_-]+|matches/[a-z_]+_[0-9]+\.jpg|data:,", value), value
+    policies = [
+        dict(each)["content"] for name, each in page.tags if dict(each).get("http-equiv") == "Content-Security-Policy"
+    ]
+    assert len(policies) == 1
+    assert policies[0].startswith("default-src 'none'") and "script-src" not in policies[0]
+    assert not [each for name, each in page.tags if name == "meta" and dict(each).get("http-equiv") == "refresh"]
+    return page
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("report")
+    write_report(hostile_data(HOSTILE), folder)
+    return folder
+
+
+def test_a_report_of_hostile_texts_has_no_script_no_handler_and_no_foreign_address(folder):
+    text = (folder / "index.html").read_text(encoding="utf-8")
+    check_page(text)
+    assert "&lt;script&gt;" in text
+    assert {path.suffix for path in folder.rglob("*") if path.is_file()} == {".html", ".jpg"}
+
+
+TEMPLATE = _environment().get_template("page.html.jinja")
+PIECES = (*HOSTILE, "<", ">", '"', "'", "&", "=", " ", "\n", "\t", "\x0b", "/", "`", "\\", "--", "on", "style=", "é")
+
+
+@some_thousand
+@given(st.binary(min_size=1, max_size=9).map(lambda picks: "".join(PIECES[pick % len(PIECES)] for pick in picks)))
+def test_no_text_of_an_example_becomes_markup(text):
+    galleries = _galleries(["accepted_01.jpg"], [example(text, "accepted")])
+    html = TEMPLATE.render(
+        data=ReportData(
+            title=text, created=text, submission_mode=text, rejects={text: 1}, stage_times=[(text, 1, 1.0)]
+        ),
+        charts=dict.fromkeys(
+            ("ladder", "precision", "scores", "inliers", "training", "fine_tuning", "downloads", "class_sizes")
+        ),
+        headline=None,
+        measures={},
+        galleries=galleries,
+        empty_galleries=[],
+        max_lines=60,
+    )
+    check_page(html.encode("utf-8", errors="replace").decode())
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_no_text_of_a_chart_becomes_markup(text):
+    def draw(figure):
+        figure.add_subplot().set_xlabel(svg.printable(text))
+
+    drawn = Page(svg.render_svg(draw, name="x", label=text, height=1.0))
+    allowed = {"svg", "g", "defs", "path", "use", "text", "clippath", "rect", "tspan", "title"}
+    assert {name for name, _ in drawn.tags} <= allowed
+    assert not [name for _, attributes in drawn.tags for name, _ in attributes if name.startswith("on")]
+
+
+@pytest.mark.skipif(BROWSER is None, reason="no Chromium on this machine")
+@pytest.mark.timeout(120)
+def test_a_browser_runs_nothing_of_it(folder, tmp_path):
+    def title_after(page):
+        options = [
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--virtual-time-budget=3000",
+            f"--user-data-dir={tmp_path}/p",
+        ]
+        command = [BROWSER, *options, "--dump-dom", page.as_uri()]
+        dumped = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False).stdout
+        return dumped
+
+    proof = tmp_path / "proof.html"
+    proof.write_text(f"<title>no</title><img src=x onerror={MARK}>")
+    if "<title>it ran" not in title_after(proof):
+        pytest.skip("this browser runs no page here")  # then it proves nothing
+    shown = title_after(folder / "index.html")
+    assert "Skip to the content" in shown
+    assert "<title>it ran" not in shown
