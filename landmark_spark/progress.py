@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from landmark_spark.commits import WHOLE, Commit, Note
 from landmark_spark.core.statuses import matches_status
+from landmark_spark.messages import take_messages
 from landmark_spark.row_counts import count_by_first
 from landmark_spark.schemas import Artifact, Table
 from landmark_spark.stages.context import Context
@@ -158,5 +159,6 @@ def _tell_until(watch: _Watch, name: str, ended: threading.Event, interval: floa
         except Exception as error:  # a look that fails, as where Spark is ending, must not end the stage
             watch.context.tell(f"{name}: progress is not known: {type(error).__name__}: {error}")
             return
-        watch.context.tell(f"{name}: {progress.line()}")
+        for line in [*take_messages(watch.context.store, name), progress.line()]:
+            watch.context.tell(f"{name}: {line}")
         pause = max(interval, _LOOKS_COST * (time.monotonic() - looked))

@@ -17,6 +17,7 @@ from landmark_spark.input_checks import DamagedInputError, FileChecks, StageErro
 from landmark_spark.interrupts import Interrupts
 from landmark_spark.inventory import take_inventory
 from landmark_spark.leftovers import sweep
+from landmark_spark.messages import take_messages
 from landmark_spark.pipeline import STAGES, Expectation, Input, Output, Stage, upstream_of
 from landmark_spark.planning import (
     Choice,
@@ -163,6 +164,8 @@ class StageRun:
                 ]
                 self.trusted.update(file.path for each in commits for commit in each for file in commit.files)
             context.spark.catalog.clearCache()
+        for line in take_messages(self.store, stage.name):
+            self.tell(f"{stage.name}: {line}")
         if counts := count_by_first([each.counts for each in commits[0]]):
             self.tell(f"{stage.name}: {listed_counts(counts)}")
         return sum(commit.num_rows for commit in commits[0])

@@ -32,23 +32,30 @@ def free_port():
 
 
 @contextlib.contextmanager
-def standalone_cluster(folder, num_workers=2, *, cores=1, gpus=0):
-    """Yield the master's URL once every worker has registered; each has ``gpus`` GPUs of its own, which are made up."""
+def standalone_cluster(folder, num_workers=2, *, cores=1, gpus=0, prefix=()):
+    """Yield the master's URL once every worker has registered; each has ``gpus`` GPUs of its own, which are made up.
+
+    prefix: what stands before the command of each of its processes.
+    """
     port = free_port()
     master = f"spark://127.0.0.1:{port}"
     log = folder / "master.log"
     deploy = "org.apache.spark.deploy"
     common = ["--host", "127.0.0.1", "--webui-port", "0"]
     with contextlib.ExitStack() as stack:
-        start(stack, [f"{deploy}.master.Master", *common, "--port", str(port)], log)
+        start(stack, [f"{deploy}.master.Master", *common, "--port", str(port)], log, prefix=prefix)
         wait_for(log, "I have been elected leader", 1)
         for number in range(num_workers):
-            options = ["--cores", str(cores), "--memory", "3g", "--work-dir", str(folder / f"work{number}")]
             added = {"SPARK_WORKER_OPTS": find_made_up_gpus(folder, number, gpus)} if gpus else {}
-            worker = [f"{deploy}.worker.Worker", *common, *options, master]
-            start(stack, worker, folder / f"worker{number}.log", added)
+            start_worker(stack, master, folder, number, cores=cores, added=added, prefix=prefix)
         wait_for(log, "Registering worker", num_workers)
         yield master
+
+
+def start_worker(stack, master, folder, number, *, cores=1, added=(), prefix=()):
+    options = ["--host", "127.0.0.1", "--webui-port", "0", "--cores", str(cores), "--memory", "3g"]
+    options += ["--work-dir", str(folder / f"work{number}"), master]
+    start(stack, ["org.apache.spark.deploy.worker.Worker", *options], folder / f"worker{number}.log", added, prefix)
 
 
 def find_made_up_gpus(folder, number, gpus):
@@ -61,10 +68,10 @@ def find_made_up_gpus(folder, number, gpus):
     return " ".join(f"-Dspark.worker.resource.gpu.{name}={value}" for name, value in settings.items())
 
 
-def start(stack, arguments, log, added=()):
+def start(stack, arguments, log, added=(), prefix=()):
     with log.open("w") as file:
         process = subprocess.Popen(
-            [SPARK / "bin" / "spark-class", *arguments],
+            [*prefix, SPARK / "bin" / "spark-class", *arguments],
             stdout=file,
             stderr=subprocess.STDOUT,
             env=environment() | dict(added),
@@ -88,9 +95,9 @@ def spark_submit(master, job, arguments, timeout=540, properties=()):
     return printed
 
 
-def start_submit(master, job, arguments, properties=()):
+def start_submit(master, job, arguments, properties=(), *, added=(), prefix=()):
     """Submit a job file of the project in a process group of its own, so that all of the driver can be killed."""
-    command = [SPARK / "bin" / "spark-submit", "--master", master]
+    command = [*prefix, SPARK / "bin" / "spark-submit", "--master", master]
     given = {"spark.executor.memory": "2g", "spark.ui.enabled": "false"} | dict(properties)
     command += [word for key, value in given.items() for word in ("--conf", f"{key}={value}")]
     return subprocess.Popen(
@@ -98,6 +105,6 @@ def start_submit(master, job, arguments, properties=()):
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        env=environment(),
+        env=environment() | dict(added),
         start_new_session=True,
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from landmark_spark.core.precision import gpu_capability
 from landmark_spark.core.prefetching import run_ahead
 from landmark_spark.core.published_weights import describe_weights, resolve_network_weights
 from landmark_spark.gpu import claim_device, limit_native_threads
+from landmark_spark.messages import teller
 from landmark_spark.schemas import BOTTLENECKS
 from landmark_spark.settings import BackboneSettings, Config, ConfigError
 from landmark_spark.stages.context import Context
@@ -43,7 +43,6 @@ __all__ = [
     "weights_digest",
 ]
 
-_LOG = logging.getLogger(__name__)
 _BATCHES_AHEAD = 2  # decoded, or being decoded, while the model runs: docs/performance.md says what they cost
 _MAX_DECODE_THREADS = 8  # of one task with a GPU
 _MAX_COLUMN_BYTES = 2**31 - 1  # of a column of Arrow's binary type, whose places are int32
@@ -146,7 +145,9 @@ def _load(task: BackboneTask) -> tuple[ModelRunner, int]:
             precision=settings.precision,
         )
         model = compile_model(with_float16_outputs(build_network(plan)))
-    runner = ModelRunner(model, batch_size=settings.batch_size, tell=_LOG.warning)
+    runner = ModelRunner(
+        model, batch_size=settings.batch_size, tell=teller(task.store_url, extract_bottlenecks.__name__)
+    )
     return runner, num_decode_threads(settings)
 
 

@@ -11,6 +11,7 @@ from landmark_spark.commits import Commit
 from landmark_spark.core.delf_vgg16 import DELF_FILE, load_delf_vgg16
 from landmark_spark.core.local_features import ExtractMany, load_extractor, one_by_one
 from landmark_spark.gpu import claim_device, limit_native_threads
+from landmark_spark.messages import teller
 from landmark_spark.settings import Config, LocalFeatureSettings
 from landmark_spark.stages.official_export import check_export, export_also, load_export, ship_export
 from landmark_spark.store import Store
@@ -111,7 +112,9 @@ def _load_own_delf(source: FeatureSource) -> ExtractMany:
     settings = source.settings
     with Store(source.store_url).local_files(Commit.from_json(source.delf_model)) as files:
         folder = files[DELF_FILE].parent
-        return load_delf_vgg16(folder, max_keypoints=settings.max_keypoints, batch_size=settings.batch_size)
+        tell = teller(source.store_url, "extract_local_features")
+        many = settings.max_keypoints
+        return load_delf_vgg16(folder, max_keypoints=many, batch_size=settings.batch_size, tell=tell)
 
 
 _KINDS = {

@@ -16,6 +16,7 @@ from landmark_spark.core.jpeg_batches import JpegDecoder
 from landmark_spark.core.model_files import MODEL_FILE, Score, best_classes, load_classifier
 from landmark_spark.core.prefetching import run_ahead
 from landmark_spark.gpu import claim_device, limit_native_threads
+from landmark_spark.messages import teller
 from landmark_spark.schemas import PREDICTIONS
 from landmark_spark.settings import BackboneSettings
 from landmark_spark.stages.context import Context
@@ -85,7 +86,8 @@ def _load(task: _Prediction) -> tuple[Score, npt.NDArray[np.int64]]:
     """Load the model, once a Python worker."""
     limit_native_threads()
     with Store(task.store_url).local_files(Commit.from_json(task.model)) as files:
-        return load_classifier(files[MODEL_FILE].parent, batch_size=task.batch_size)
+        tell = teller(task.store_url, predict_landmarks.__name__)
+        return load_classifier(files[MODEL_FILE].parent, batch_size=task.batch_size, tell=tell)
 
 
 def _rows(
