@@ -71,7 +71,7 @@ def _check_archive(path: Path) -> None:
     with zipfile.ZipFile(path) as archive:
         damaged = archive.testzip()
     if damaged is not None:
-        raise ValueError(f"{damaged} in it is damaged")
+        raise ValueError(f"Bad CRC-32 for {damaged} in it")
 
 
 def load_classifier(

@@ -187,6 +187,8 @@ def digest_weights(path: Path) -> str:
     arrays: list[tuple[tuple[Any, ...], bytes]] = []
 
     def note(name: str, array: Any) -> None:
+        if array.nbytes > max(array.id.get_storage_size() * _MAX_COMPRESSION, _SMALL):
+            raise ValueError(f"{name} is said to have {array.nbytes} bytes")
         layer, _, last = name.rpartition("/")
         data = f"{array.shape}{array.dtype.str}".encode() + array[()].tobytes()
         arrays.append(((_natural(layer), -array.ndim, last), data))
@@ -229,8 +231,6 @@ def _visit_arrays(path: Path, note: Callable[[str, Any], None]) -> None:
         if isinstance(entry, h5py.Dataset):
             if entry.external or entry.is_virtual:
                 raise ValueError(f"{name} lies in another file")
-            if entry.nbytes > max(entry.id.get_storage_size() * _MAX_COMPRESSION, _SMALL):
-                raise ValueError(f"{name} is said to have {entry.nbytes} bytes")
             note(name, entry)
 
     with h5py.File(source, "r") as file:
