@@ -55,8 +55,7 @@ class FileEntry:
 
     def __post_init__(self) -> None:
         """Refuse a path that leads out of the store."""
-        parts = self.path.split("/") if isinstance(self.path, str) else [""]
-        if "\0" in self.path or not all(part and part not in (".", "..") for part in parts):
+        if not (isinstance(self.path, str) and all(map(_is_name, self.path.split("/")))):
             raise ValueError(f"a committed file should lie below the store. Received: {self.path!r}")
         if not _is_count(self.num_bytes) or not isinstance(self.sha256, str):
             raise ValueError(f"a committed file should have a length and a digest. Received: {self!r}")
@@ -112,8 +111,9 @@ class Commit:
 
     def __post_init__(self) -> None:
         """Refuse what the store would not have written."""
-        texts = (self.output, self.digest, self.host, self.created)
-        if not (_all(texts, str) and _is_shard(self.shard) and _is_count(self.num_rows) and _are_counts(self.counts)):
+        texts = (self.digest, self.host, self.created)
+        numbers = _is_shard(self.shard) and _is_count(self.num_rows)
+        if not (_is_name(self.output) and _all(texts, str) and numbers and _are_counts(self.counts)):
             raise ValueError(f"a commit should say what a shard is. Received: {self!r}")
 
     @classmethod
@@ -154,8 +154,8 @@ class Note:
 
     def __post_init__(self) -> None:
         """Refuse what no task would have written."""
-        texts = (self.output, self.started, self.updated, self.host)
-        numbers = _is_shard(self.shard) and _is_count(self.num_rows) and _is_count(self.pid)
+        texts = (self.started, self.updated, self.host)
+        numbers = _is_name(self.output) and _is_shard(self.shard) and _is_count(self.num_rows) and _is_count(self.pid)
         if not (_all(texts, str) and numbers and _are_counts(self.counts)):
             raise ValueError(f"a note should say how far a shard is. Received: {self!r}")
 
@@ -184,7 +184,7 @@ class Mark:
 
     def __post_init__(self) -> None:
         """Refuse what the store would not have written."""
-        if not (_all((self.output, self.reason, self.found), str) and _is_shard(self.shard)):
+        if not (_is_name(self.output) and _all((self.reason, self.found), str) and _is_shard(self.shard)):
             raise ValueError(f"a mark should say what is wrong with a shard. Received: {self!r}")
 
     @classmethod
@@ -224,6 +224,13 @@ def _to_json(values: Commit | Note | Mark) -> str:
 
 def _all(values: tuple[object, ...], kind: type) -> bool:
     return all(isinstance(each, kind) for each in values)
+
+
+def _is_name(value: object) -> bool:
+    """Tell whether a value is one part of a path, which leads no higher."""
+    if not (isinstance(value, str) and value.isprintable()):
+        return False
+    return value not in ("", ".", "..") and not set(value) & set("/\\")
 
 
 def _is_count(value: object) -> bool:

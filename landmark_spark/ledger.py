@@ -114,8 +114,11 @@ class Ledger:
                 raise
             except StoreError as error:
                 self.unreadable[name] = str(error)
-            else:
+                continue
+            if mark.output == output.name and name.endswith(f"/{_path_below('_marks', output.name, mark.shard)}"):
                 found[mark.shard] = mark
+            else:
+                self.unreadable[name] = f"it is the mark of {mark.output} shard {mark.shard}"
         return found
 
     # Locks
@@ -138,10 +141,11 @@ class Ledger:
     def notes(self, table: Table) -> dict[int, Note]:
         """Return the notes of the shards under way, and of those whose task died; damaged ones are passed over."""
         found = {}
-        for text in self.json_files("_progress", table.name).values():
+        for name, text in self.json_files("_progress", table.name).items():
             with contextlib.suppress(StoreError):
                 note = Note.from_json(text)
-                found[note.shard] = note
+                if note.output == table.name and name.endswith(f"/shard={note.shard}.json"):
+                    found[note.shard] = note
         return found
 
     def leave_note(self, note: Note) -> None:
