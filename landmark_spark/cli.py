@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import gzip
 import json
 import os
 import sys
-import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -278,21 +276,16 @@ def _describe(_: argparse.Namespace) -> int:
 
 
 def _evaluate(options: argparse.Namespace) -> int:
-    predictions = parse_submission(_lines(options.submission), source=str(options.submission))
-    solution = parse_solution(_lines(options.solution), source=str(options.solution))
+    from landmark_spark.stages.input_files import input_lines
+
+    submission, answers = str(options.submission), str(options.solution)
+    predictions = parse_submission(input_lines("the submission", submission), source=submission)
+    solution = parse_solution(input_lines("the solution", answers), source=answers)
     try:
         print(json.dumps(evaluate(predictions, solution)))
     except ValueError as error:
         raise FormatError(f"{options.solution}: {error}") from error
     return 0
-
-
-def _lines(path: Path) -> list[bytes]:
-    try:
-        data = path.read_bytes()
-        return (gzip.decompress(data) if path.suffix == ".gz" else data).splitlines(keepends=True)
-    except (OSError, EOFError, zlib.error) as error:
-        raise FormatError(f"{path} should be a readable csv file. Received: {error}") from error
 
 
 def _tell(line: str) -> None:

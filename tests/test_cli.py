@@ -51,10 +51,11 @@ def test_a_bad_submission_is_a_line_on_standard_error(files, capsys, submission,
 
 def test_files_that_are_not_there_or_cut_are_said_so(files, capsys):
     assert main(["evaluate", str(files / "none.csv"), str(files / "solution.csv")]) == 2
-    assert "none.csv should be a readable csv file" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: the submission should be a readable csv file. Received: {files / 'none.csv'} (")
     (files / "cut.csv.gz").write_bytes(gzip.compress(SOLUTION.encode())[:-9])
     assert main(["evaluate", str(files / "cut.csv.gz"), str(files / "solution.csv")]) == 2
-    assert "cut.csv.gz should be a readable csv file" in capsys.readouterr().err
+    assert f"should be a readable csv file. Received: {files / 'cut.csv.gz'} (" in capsys.readouterr().err
 
 
 def test_a_solution_without_landmarks_is_said_so(files, capsys):
