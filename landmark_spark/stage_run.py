@@ -83,6 +83,7 @@ class StageRun:
         except (KeyboardInterrupt, Exception) as error:
             self.note_failure(stage, str(error) or "interrupted", decision, time.monotonic() - started)
             raise
+        self._clear_up(stage)
         seconds = time.monotonic() - started
         done = RunRecord(stage.name, len(decision.shards), num_rows, seconds, decision.reason)
         write_record(self.store, done)
@@ -99,7 +100,7 @@ class StageRun:
             write_record(self.store, RunRecord(stage.name, len(shards), 0, seconds, reason, error))
 
     def _clear_up(self, stage: Stage) -> None:
-        """Remove the notes and the unfinished files of tasks that were killed."""
+        """Remove the notes and the unfinished files of tasks that were killed, before a stage and after it."""
         shards = [shard for shard in range(self.config.index.num_shards) if self.choice.takes(shard)]
         for output in stage.outputs:
             sweep(self.store, output, shards)
