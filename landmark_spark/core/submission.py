@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from landmark_spark.core.lines import MAX_LINE_BYTES
 from landmark_spark.core.metrics import Prediction
 
-__all__ = ["FormatError", "format_cell", "format_rows", "parse_solution", "parse_submission"]
+__all__ = ["FormatError", "format_cell", "format_rows", "parse_answers", "parse_solution", "parse_submission"]
 
 _COLUMNS = ("id", "landmarks")
 _MAX_INT64 = 2**63 - 1
@@ -59,6 +59,21 @@ def parse_solution(lines: Iterable[bytes], *, source: str) -> dict[str, frozense
         image_id: frozenset(_landmark_ids(place, cell.split(), cell))
         for place, image_id, cell in _parse_rows(lines, source)
     }
+
+
+def parse_answers(lines: Iterable[bytes], *, source: str) -> Iterator[tuple[str, bool]]:
+    """Yield each row of a submission, in the order of the file: the id, and whether its cell says anything.
+
+    Raises FormatError as ``parse_submission`` does.
+    """
+    for place, image_id, cell in _parse_rows(lines, source):
+        words = cell.split()
+        if len(words) % 2:
+            raise _fault(place, "landmarks should be pairs of landmark_id and confidence", cell)
+        _landmark_ids(place, words[::2], cell)
+        for word in words[1::2]:
+            _score(place, word)
+        yield image_id, bool(words)
 
 
 def format_cell(landmark_id: int, score: float) -> str:

@@ -1,0 +1,332 @@
+"""Finds what lies in a store and no commit, run or task needs: what killed writers, old settings and releases left."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from landmark_spark.claims import Claim
+from landmark_spark.commits import WHOLE, Commit, Mark, NewerFormatError, Note, StoreError
+from landmark_spark.ledger import BOOKS, LOCKS, Output
+from landmark_spark.messages import MESSAGES
+from landmark_spark.pipeline import STAGES
+from landmark_spark.processes import is_gone
+from landmark_spark.run_records import RUNS
+from landmark_spark.schemas import RECORDS, Artifact
+from landmark_spark.store import CHECKPOINTS, Store
+from landmark_spark.whole_files import UNFINISHED, is_local, is_object_store
+
+__all__ = ["OUTPUTS", "SET_ASIDE", "Entry", "Unneeded", "entries_below", "find_unneeded", "modified_of", "shard_named"]
+
+SET_ASIDE = "_set_aside"
+"""Folder of what verify-store --repair has put out of the way."""
+
+OUTPUTS: Mapping[str, Output] = {output.name: output for stage in STAGES for output in stage.outputs}
+"""Every output of this release by name."""
+
+_TOY_WORLD = "toy_world"
+_PLACE = re.compile(r"(whole|shard=(0|[1-9][0-9]*))\.json")
+_TIMES = ("mtime", "LastModified", "last_modified", "updated", "created")  # what fsspec's file systems call it
+_UNFINISHED_WHY = "unfinished: its writer ended, or is still at it"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A file, or an empty folder, of a store: path relative to it; modified: seconds since 1970, None if unknown."""
+
+    path: str
+    num_bytes: int
+    modified: float | None
+    is_folder: bool = False
+
+    @property
+    def name(self) -> str:
+        """Its last part."""
+        return self.path.rpartition("/")[2]
+
+
+@dataclass(frozen=True)
+class Unneeded:
+    """A file, or an empty folder, that nothing needs, and why."""
+
+    entry: Entry
+    why: str
+
+
+@dataclass
+class _Known:
+    """What the commits say. named: the files that are needed."""
+
+    named: set[str] = field(default_factory=set)
+    committed: set[str] = field(default_factory=set)  # output/whole.json, output/shard=3.json
+    beyond: dict[str, str] = field(default_factory=dict)  # path -> why
+    sealed: list[str] = field(default_factory=list)  # folders whose commit cannot be read
+    is_at_work: bool = False
+
+
+def find_unneeded(store: Store, num_shards: int, *, is_at_work: bool) -> list[Unneeded]:
+    """Return what is not needed, in order of path; is_at_work: a run is, and its tasks' notes are needed.
+
+    Only what the store's layout knows is looked at: the folders of outputs and of books. Files of a shard whose commit
+    cannot be read are left out: somebody may mend it. Raises NewerFormatError where a later release has written.
+    """
+    store.file_system.invalidate_cache()  # others have written since this file system last looked
+    known = _know(store, num_shards)
+    known.is_at_work = is_at_work
+    finders: tuple[Callable[[Store, _Known], Iterator[Unneeded]], ...] = (
+        _in_outputs,
+        _in_books,
+        _in_runs,
+        _in_messages,
+        _in_locks,
+        _in_checkpoints,
+        _at_the_top,
+        _of_other_releases,
+    )
+    found = {each.entry.path: each for find in finders for each in find(store, known)}
+    return [found[path] for path in sorted(found)]
+
+
+def entries_below(store: Store, folder: str) -> list[Entry]:
+    """Return all files below a folder of the store, and the empty folders; links to folders are not followed."""
+    if is_object_store(store.file_system):
+        return [_entry(store, each) for each in _objects(store, folder)]
+    return list(_walk(store, folder))
+
+
+def modified_of(info: Mapping[str, Any]) -> float | None:
+    """Return when a file system says that something was written, in seconds since 1970; None where it does not say."""
+    value = next((info[name] for name in _TIMES if info.get(name) is not None), None)
+    if isinstance(value, str):
+        try:
+            value = datetime.fromisoformat(value)
+        except ValueError:
+            return None
+    if isinstance(value, datetime):
+        return (value if value.tzinfo else value.replace(tzinfo=UTC)).timestamp()
+    return float(value) if isinstance(value, int | float) else None
+
+
+def shard_named(path: str) -> int | None:
+    """Return the shard of a commit's or a mark's file by its name; None for another name."""
+    found = _PLACE.fullmatch(path.rpartition("/")[2])
+    return None if found is None else WHOLE if found[1] == "whole" else int(found[2])
+
+
+def _objects(store: Store, folder: str) -> Iterator[Mapping[str, Any]]:
+    try:
+        found = store.file_system.find(store.path(folder), detail=True)
+    except FileNotFoundError:
+        return
+    yield from (each for path, each in found.items() if not path.endswith("/"))  # a folder's mark
+
+
+def _walk(store: Store, folder: str) -> Iterator[Entry]:
+    try:
+        listed = store.file_system.ls(store.path(folder), detail=True)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    if not listed:
+        yield _entry(store, store.file_system.info(store.path(folder)), is_folder=True)
+    for each in listed:
+        if each["type"] != "directory":
+            yield _entry(store, each)
+        elif not each.get("islink"):
+            yield from _walk(store, each["name"].removeprefix(store.path("")))
+
+
+def _entry(store: Store, info: Mapping[str, Any], *, is_folder: bool = False) -> Entry:
+    num_bytes = 0 if is_folder else int(info["size"] or 0)
+    return Entry(str(info["name"]).removeprefix(store.path("")), num_bytes, modified_of(info), is_folder)
+
+
+def _know(store: Store, num_shards: int) -> _Known:
+    known = _Known()
+    commits = {name: store.commits(output) for name, output in OUTPUTS.items()}
+    books = store.path("_commits/")
+    for place in [path.removeprefix(books) for path in store.unreadable if path.startswith(books)]:
+        name, shard = place.partition("/")[0], shard_named(place)
+        known.committed.add(place)
+        if name in OUTPUTS:
+            known.sealed.append(_folder_of(OUTPUTS[name], shard))
+    # With another configuration than the store's, every shard could seem to be one too many.
+    records = {shard: each.stamp.num_shards for shard, each in commits[RECORDS.name].items() if shard < num_shards}
+    is_of_this_number = records == dict.fromkeys(range(num_shards), num_shards)
+    for name, output in OUTPUTS.items():
+        for shard, commit in commits[name].items():
+            paths = [each.path for each in commit.files]
+            place = f"{name}/{'whole' if shard == WHOLE else f'shard={shard}'}.json"
+            if is_of_this_number and output.sharded and shard >= num_shards:
+                why = f"of shard {shard}: there are {num_shards} (index.num_shards)"
+                known.beyond |= dict.fromkeys([*paths, *(f"{book}/{place}" for book in BOOKS)], why)
+            else:
+                known.named.update(paths)
+                known.committed.add(place)
+    return known
+
+
+def _folder_of(output: Output, shard: int | None) -> str:
+    if isinstance(output, Artifact):
+        return output.path
+    return output.name if shard in (None, WHOLE) else f"{output.name}/shard={shard}"
+
+
+def _in_outputs(store: Store, known: _Known) -> Iterator[Unneeded]:
+    for output in OUTPUTS.values():
+        folder = _folder_of(output, None)
+        for each in entries_below(store, folder):
+            is_sealed = any(each.path == sealed or each.path.startswith(f"{sealed}/") for sealed in known.sealed)
+            if each.name.startswith(UNFINISHED):
+                yield Unneeded(each, _UNFINISHED_WHY)
+            elif each.path in known.beyond and each.path not in known.named:
+                yield Unneeded(each, known.beyond[each.path])
+            elif each.is_folder:
+                yield Unneeded(each, "an empty folder")
+            elif each.path not in known.named and not is_sealed:
+                yield Unneeded(each, "named by no commit")
+
+
+def _in_books(store: Store, known: _Known) -> Iterator[Unneeded]:
+    for book in BOOKS:
+        for each in entries_below(store, book):
+            place = each.path.removeprefix(f"{book}/")
+            if each.name.startswith(UNFINISHED):
+                yield Unneeded(each, _UNFINISHED_WHY)
+            elif each.is_folder:
+                continue
+            elif each.path in known.beyond:
+                yield Unneeded(each, known.beyond[each.path])
+            elif place.partition("/")[0] not in OUTPUTS or not each.name.endswith(".json"):
+                continue  # see _of_other_releases
+            elif book == "_marks":
+                yield from _mark(store, each, is_committed=place in known.committed)
+            elif book == "_progress" and not known.is_at_work:
+                yield Unneeded(each, "the note of a task that has ended")
+
+
+def _mark(store: Store, entry: Entry, *, is_committed: bool) -> Iterator[Unneeded]:
+    if not is_committed:
+        yield Unneeded(entry, "the mark of a shard that is not there")
+    elif not _is_readable(store, entry, Mark.from_json):
+        yield Unneeded(entry, "a mark that cannot be read")
+
+
+def _is_readable(store: Store, entry: Entry, read: Callable[[str], Commit | Mark | Note]) -> bool:
+    try:
+        read((store.read_bytes(entry.path) or b"").decode(errors="replace"))
+    except NewerFormatError:
+        raise
+    except StoreError:
+        return False
+    return True
+
+
+def _in_runs(store: Store, _: _Known) -> Iterator[Unneeded]:
+    names = {f"{stage.name}.json" for stage in STAGES}
+    for each in entries_below(store, RUNS):
+        if each.name.startswith(UNFINISHED):
+            yield Unneeded(each, _UNFINISHED_WHY)
+        elif each.name.endswith(".json") and each.name not in names:
+            yield Unneeded(each, "the record of no stage of this release")
+
+
+def _in_messages(store: Store, known: _Known) -> Iterator[Unneeded]:
+    for each in entries_below(store, MESSAGES):
+        if each.name.startswith(UNFINISHED):
+            yield Unneeded(each, _UNFINISHED_WHY)
+        elif not (known.is_at_work or each.is_folder):
+            yield Unneeded(each, "a line that a task left for a run that ended")
+
+
+def _in_locks(store: Store, _: _Known) -> Iterator[Unneeded]:
+    for each in entries_below(store, LOCKS):
+        if each.name.startswith(UNFINISHED):
+            yield Unneeded(each, _UNFINISHED_WHY)
+        elif each.name.endswith(".json"):
+            yield from _lock(store, each)
+
+
+def _lock(store: Store, entry: Entry) -> Iterator[Unneeded]:
+    data = store.read_bytes(entry.path)
+    try:
+        claim = Claim.from_json((data or b"").decode(errors="replace"))
+    except StoreError:
+        if data is not None:
+            yield Unneeded(entry, "a lock that cannot be read, and holds nothing")
+        return
+    if is_gone(claim.process):
+        yield Unneeded(entry, f"the lock of a run that has ended: {claim.holder}")
+
+
+def _in_checkpoints(store: Store, _: _Known) -> Iterator[Unneeded]:
+    for each in entries_below(store, CHECKPOINTS):
+        if each.name.startswith(UNFINISHED):
+            yield Unneeded(each, _UNFINISHED_WHY)
+        elif each.is_folder:
+            yield Unneeded(each, "an empty folder")
+
+
+def _at_the_top(store: Store, _: _Known) -> Iterator[Unneeded]:
+    for each in entries_below(store, SET_ASIDE):
+        yield Unneeded(each, "set aside by verify-store --repair")
+    try:
+        listed = store.file_system.ls(store.path(""), detail=True)
+    except FileNotFoundError:
+        return
+    artifacts = tuple(f"{UNFINISHED}{each.path}-" for each in OUTPUTS.values() if isinstance(each, Artifact))
+    for info in listed:
+        each = _entry(store, info)
+        if info["type"] == "file" and each.name.startswith(artifacts):
+            yield Unneeded(each, _UNFINISHED_WHY)
+        elif is_local(store.file_system) and info["type"] == "directory" and each.name.startswith(f".{_TOY_WORLD}."):
+            yield from _world(entries_below(store, each.path))
+
+
+def _world(entries: Iterable[Entry]) -> Iterator[Unneeded]:
+    """A world that is being drawn is as young as its newest file: half of it must not go."""
+    entries = list(entries)
+    times = [each.modified for each in entries]
+    newest = None if None in times else max((each for each in times if each is not None), default=None)
+    for each in entries:
+        entry = Entry(each.path, each.num_bytes, newest, each.is_folder)
+        yield Unneeded(entry, "a toy world whose drawing was killed")
+
+
+def _of_other_releases(store: Store, known: _Known) -> Iterator[Unneeded]:
+    for book in BOOKS:
+        for each in entries_below(store, book):
+            name, _, rest = each.path.removeprefix(f"{book}/").partition("/")
+            if name in OUTPUTS or not rest or each.is_folder or shard_named(rest) is None:
+                continue
+            why = f"of {name}, which no stage of this release makes"
+            yield Unneeded(each, why)
+            if book == "_commits":
+                paths = _files_named(store, each, known)
+                yield from (Unneeded(file, why) for file in _present(store, paths))
+
+
+def _files_named(store: Store, entry: Entry, known: _Known) -> list[str]:
+    """Return the files that another release's commit names, without any that could be this one's, or an input."""
+    try:
+        commit = Commit.from_json((store.read_bytes(entry.path) or b"").decode(errors="replace"))
+    except NewerFormatError:
+        raise
+    except StoreError:
+        return []
+    tops = {_folder_of(output, None) for output in OUTPUTS.values()} | {_TOY_WORLD}
+    paths = [each.path for each in commit.files if each.path not in known.named]
+    tried = [path for path in paths if path.partition("/")[0] not in tops and not path.endswith((".csv", ".csv.gz"))]
+    return [path for path in tried if not path.startswith(("_", "."))]
+
+
+def _present(store: Store, paths: Iterable[str]) -> Iterator[Entry]:
+    for path in paths:
+        try:
+            info = store.file_system.info(store.path(path))
+        except FileNotFoundError:
+            continue
+        if info["type"] == "file":
+            yield _entry(store, info)
