@@ -2,6 +2,8 @@
 
 import pytest
 
+from landmark_spark.pipeline import STAGES
+
 pytestmark = [pytest.mark.jvm, pytest.mark.long_faults, pytest.mark.timeout(900)]
 
 
@@ -31,9 +33,10 @@ def commit_of(run, output, shard):
 
 def lines_of(printed):
     """Return the line of the table at the end for each stage that had something to do: its shards, and why."""
-    table = printed.partition("\nstage  ")[2].splitlines()[1:]
-    words = (line.split(None, 4) for line in table)
-    return {each[0]: (int(each[1]), each[4]) for each in words if len(each) == 5 and each[1] != "0"}
+    table = printed.partition("\nstage  ")[2].partition("\n\n")[0].splitlines()[1:]
+    words = [line.split(None, 4) for line in table]
+    assert len(words) == len(STAGES)
+    return {stage: (int(shards), why) for stage, shards, _, _, why in words if shards != "0"}
 
 
 def test_what_a_look_at_names_and_lengths_shows(undisturbed, tmp_path):
