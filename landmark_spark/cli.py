@@ -47,6 +47,7 @@ def _guarded(options: argparse.Namespace) -> int:
     from landmark_spark.commits import StoreError
     from landmark_spark.core.records import HeaderError
     from landmark_spark.core.weights import WeightsError, WeightsNotFound
+    from landmark_spark.interrupts import Interrupted
     from landmark_spark.planning import PlanError
     from landmark_spark.runner import StageError
     from landmark_spark.session import SessionError
@@ -62,8 +63,10 @@ def _guarded(options: argparse.Namespace) -> int:
     except (StageError, SessionError, StoreError, WeightsError, WeightsNotFound, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except Interrupted:
+        return 130
     except KeyboardInterrupt:
-        print("interrupted: what was committed stays; the same command goes on from there", file=sys.stderr)
+        print("interrupted", file=sys.stderr)
         return 130
     return status
 

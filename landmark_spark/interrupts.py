@@ -2,28 +2,41 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import signal
 import threading
 import time
+from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
-__all__ = ["Interrupts"]
+__all__ = ["Interrupted", "Interrupts"]
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)  # Ctrl-C; what cluster managers and containers send
 _SECONDS_TO_COME = 1.0  # until a Ctrl-C that ended Java first has reached this process too
+_SECONDS_AS_ONE = 2.0  # spark-submit's Java, ended by a Ctrl-C, sends SIGTERM after it
+
+GOING_ON = "interrupted: what was committed stays; the same command goes on from there"
+
+
+class Interrupted(KeyboardInterrupt):
+    """A run was interrupted, has ended in order, and has said so."""
 
 
 class Interrupts:
-    """Turns Ctrl-C and SIGTERM into KeyboardInterrupt within the block; the second of them ends the process at once.
+    """Turns Ctrl-C and SIGTERM into KeyboardInterrupt within the block; the second, later, ends the process at once.
 
-    received: whether there was one. What it breaks on its way, a call to Java say, is not what went wrong.
+    tell: is told how to go on as soon as one comes; where spark-submit started this process, what is printed passes
+    through a Java that ends soon. received: whether one came. What it breaks on its way, a call to Java say, is not
+    what went wrong.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, tell: Callable[[str], None]) -> None:
         self.received = False
+        self._tell = tell
+        self._since = 0.0
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Interrupts:
@@ -54,9 +67,14 @@ class Interrupts:
 
     def _heed(self, number: int, _: FrameType | None) -> None:
         if self.received:
-            signal.signal(number, signal.SIG_DFL)
-            os.kill(os.getpid(), number)
+            if time.monotonic() - self._since > _SECONDS_AS_ONE:
+                signal.signal(number, signal.SIG_DFL)
+                os.kill(os.getpid(), number)
+            return
         self.received = True
+        self._since = time.monotonic()
+        with contextlib.suppress(Exception):  # nobody may listen any more
+            self._tell(GOING_ON)
         raise KeyboardInterrupt
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from landmark_spark.claims import ALL, Part
 from landmark_spark.core.submission import parse_solution
 from landmark_spark.input_checks import DamagedInputError, StageError
-from landmark_spark.interrupts import Interrupts
+from landmark_spark.interrupts import Interrupted, Interrupts
 from landmark_spark.inventory import take_inventory
 from landmark_spark.leftovers import sweep
 from landmark_spark.pipeline import expectations
@@ -87,13 +87,13 @@ def run(config: Config, choice: Choice, tell: Tell, *, wait: bool = False, comma
 
     wait: for other runs at work on the same outputs to end. command: what they are told that this one is.
     Raises ConfigError, PlanError, StageError, LockedError, what a stage's preflight and opening the session raise, and
-    KeyboardInterrupt once Spark's tasks have ended and nothing unfinished is left.
+    Interrupted, a KeyboardInterrupt, once Spark's tasks have ended and nothing unfinished is left.
     """
     resolved = resolve_inputs(config)
     store = Store(resolved.store)
     resources = SparkResources(resolved.spark, num_shards=resolved.index.num_shards, tell=tell)
     asking = Asking(command, *claimed(choice), wait=wait)
-    with Interrupts() as interrupts, held_lock(store, asking, tell) as lock:
+    with Interrupts(tell) as interrupts, held_lock(store, asking, tell) as lock:
         store.lock = lock.path
         try:
             try:
@@ -106,7 +106,7 @@ def run(config: Config, choice: Choice, tell: Tell, *, wait: bool = False, comma
         except KeyboardInterrupt:
             resources.cancel()
             _sweep_until_quiet(store, choice, resolved)
-            raise
+            raise Interrupted from None
 
 
 def _begin(config: Config, choice: Choice, store: Store, tell: Tell) -> Callable[..., StageRun]:

@@ -5,14 +5,15 @@ import sys
 from pathlib import Path
 
 import pytest
+from java_options import java_options
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-os.environ.setdefault("SPARK_CONF_DIR", str(ROOT / "tests" / "spark_conf"))
-os.environ.setdefault("SPARK_DAEMON_JAVA_OPTS", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC")
+os.environ.setdefault("SPARK_SUBMIT_OPTS", java_options())  # of drivers, however they are started
+os.environ.setdefault("SPARK_DAEMON_JAVA_OPTS", java_options())
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pyspark
+from java_options import java_options
 
 from landmark_spark.session import find_java
 
@@ -98,7 +99,8 @@ def spark_submit(master, job, arguments, timeout=540, properties=()):
 def start_submit(master, job, arguments, properties=(), *, added=(), prefix=()):
     """Submit a job file of the project in a process group of its own, so that all of the driver can be killed."""
     command = [*prefix, SPARK / "bin" / "spark-submit", "--master", master]
-    given = {"spark.executor.memory": "2g", "spark.ui.enabled": "false"} | dict(properties)
+    given = {"spark.executor.memory": "2g", "spark.ui.enabled": "false"}
+    given |= {"spark.executor.extraJavaOptions": java_options()} | dict(properties)
     command += [word for key, value in given.items() for word in ("--conf", f"{key}={value}")]
     return subprocess.Popen(
         [*command, ROOT / "jobs" / job, *arguments],

@@ -13,15 +13,22 @@ from landmark_spark.interrupts import Interrupts
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_is_a_keyboard_interrupt_within_the_block_and_what_it_was_after_it(number):
     before = signal.getsignal(number)
-    with Interrupts() as interrupts:
+    with Interrupts(print) as interrupts:
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), number)
         assert interrupts.received
     assert signal.getsignal(number) is before
 
 
+def test_how_to_go_on_is_told_at_once_and_a_tell_that_fails_changes_nothing(capsys):
+    for tell in (print, lambda line: 1 / 0):
+        with Interrupts(tell), pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+    assert capsys.readouterr().out == "interrupted: what was committed stays; the same command goes on from there\n"
+
+
 def test_it_is_told_again_after_somebody_else_has_put_a_handler_there():
-    with Interrupts() as interrupts:
+    with Interrupts(print) as interrupts:
         signal.signal(signal.SIGINT, lambda *_: None)
         interrupts.install()
         with pytest.raises(KeyboardInterrupt):
@@ -33,14 +40,14 @@ def error_of(module):
 
 
 def test_an_error_before_any_interrupt_did_not_come_of_it():
-    with Interrupts() as interrupts:
+    with Interrupts(print) as interrupts:
         assert not interrupts.came_with(ValueError("a plain one"))
         assert not interrupts.came_with(error_of("py4j.protocol"))  # Java was killed, and nobody interrupts
 
 
 def test_an_error_of_java_that_an_interrupt_ended_first_came_of_it():
     later = threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT))
-    with Interrupts() as interrupts:
+    with Interrupts(print) as interrupts:
         later.start()
         with pytest.raises(KeyboardInterrupt):
             interrupts.came_with(error_of("py4j.protocol"))
@@ -51,10 +58,12 @@ def test_a_second_signal_ends_the_process_at_once():
     code = """
 import os, signal, time
 from landmark_spark.interrupts import Interrupts
-with Interrupts():
+with Interrupts(print):
     try:
         os.kill(os.getpid(), signal.SIGINT)
     except KeyboardInterrupt:
+        os.kill(os.getpid(), signal.SIGTERM)  # as the Java of spark-submit sends it: the same interrupt
+        time.sleep(2.1)
         os.kill(os.getpid(), signal.SIGINT)
         time.sleep(60)
 """
@@ -62,7 +71,7 @@ with Interrupts():
 
 
 def test_what_py4j_logs_of_the_broken_call_is_passed_over_and_nothing_else(caplog):
-    with Interrupts():
+    with Interrupts(print):
         for error in (KeyboardInterrupt(), ValueError("wrong")):
             try:
                 raise error
@@ -76,7 +85,7 @@ def test_in_another_thread_it_changes_nothing():
     seen = []
 
     def use():
-        with Interrupts() as interrupts:
+        with Interrupts(print) as interrupts:
             seen.append((signal.getsignal(signal.SIGINT), interrupts.received))
 
     thread = threading.Thread(target=use)

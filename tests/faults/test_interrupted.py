@@ -1,5 +1,6 @@
 """Ctrl-C: a line that says how to go on, a clean store, and the same bytes in the end."""
 
+import contextlib
 import os
 import signal
 import time
@@ -25,8 +26,22 @@ def interrupt_in_the_middle(run, process, number):
     while not run.noted():
         assert process.poll() is None and time.monotonic() < deadline, "the stage should have begun"
         time.sleep(0.1)
-    os.killpg(process.pid, number)
-    return end_of(process)
+    if number == signal.SIGINT:
+        os.killpg(process.pid, number)  # as a terminal does
+    else:
+        os.kill(process.pid, number)
+    status, printed = end_of(process)
+    wait_until_gone(process.pid)  # spark-submit does not wait for the driver's Python, which clears up
+    return status, printed
+
+
+def wait_until_gone(group):
+    deadline = time.monotonic() + 60
+    with contextlib.suppress(ProcessLookupError):
+        while time.monotonic() < deadline:
+            os.killpg(group, 0)
+            time.sleep(0.1)
+        raise AssertionError("the driver should have ended")
 
 
 def assert_clean_and_goes_on(run, undisturbed):
