@@ -274,7 +274,7 @@ def _gaps(num_shards: int, found: _Found) -> Iterator[str]:
         if len(lacking) == len(wanted):
             yield f"{name} is not made yet"
         elif lacking:
-            yield f"{name} is not made yet in shards {_listed(lacking)}"
+            yield f"{_where(name, lacking)} {'are' if len(lacking) > 1 else 'is'} not made yet"
 
 
 def _stale(num_shards: int, commits: Commits) -> Iterator[str]:
@@ -295,12 +295,14 @@ def _stale(num_shards: int, commits: Commits) -> Iterator[str]:
             if reason:
                 reasons.setdefault(reason, []).append(shard)
         for reason, shards in reasons.items():
-            where = name if shards == [WHOLE] else f"{name} shards {_listed(shards)}"
-            yield f"stale: {where}: {reason}"
+            yield f"stale: {_where(name, shards)}: {reason}"
 
 
-def _listed(shards: Sequence[int]) -> str:
-    return ", ".join(map(str, shards[:8])) + (f" and {len(shards) - 8} more" if len(shards) > 8 else "")
+def _where(name: str, shards: Sequence[int]) -> str:
+    if list(shards) == [WHOLE]:
+        return name
+    listed = ", ".join(map(str, shards[:8])) + (f" and {len(shards) - 8} more" if len(shards) > 8 else "")
+    return f"{name} shard{'s' if len(shards) > 1 else ''} {listed}"
 
 
 def _summaries(found: _Found, num_shards: int) -> Iterator[OutputSummary]:

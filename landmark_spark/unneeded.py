@@ -91,7 +91,7 @@ def find_unneeded(store: Store, num_shards: int, *, is_at_work: bool) -> list[Un
 
 
 def entries_below(store: Store, folder: str) -> list[Entry]:
-    """Return all files below a folder of the store, and the empty folders; links to folders are not followed."""
+    """Return all files below a folder of the store, and the empty folders; links are passed over."""
     if is_object_store(store.file_system):
         return [_entry(store, each) for each in _objects(store, folder)]
     return list(_walk(store, folder))
@@ -132,9 +132,11 @@ def _walk(store: Store, folder: str) -> Iterator[Entry]:
     if not listed:
         yield _entry(store, store.file_system.info(store.path(folder)), is_folder=True)
     for each in listed:
+        if each.get("islink"):
+            continue  # the store makes none
         if each["type"] != "directory":
             yield _entry(store, each)
-        elif not each.get("islink"):
+        else:
             yield from _walk(store, each["name"].removeprefix(store.path("")))
 
 
