@@ -19,7 +19,8 @@ from landmark_spark.runner import plan, resolve_inputs
 from landmark_spark.settings import Config, ConfigError
 from landmark_spark.stages.training_process import checkpoint_folder
 from landmark_spark.store import CHECKPOINTS, Store
-from landmark_spark.unneeded import Unneeded, entries_below, find_unneeded, modified_of
+from landmark_spark.store_entries import entries_below, modified_of
+from landmark_spark.unneeded import Unneeded, find_unneeded
 from landmark_spark.whole_files import UNFINISHED, is_object_store
 
 __all__ = ["Listing", "list_unneeded", "remove_unneeded"]

@@ -6,52 +6,32 @@ import dataclasses
 import json
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Literal
 
 from landmark_spark.chain_verification import Places, chain_faults
 from landmark_spark.claims import ALL, EVERYTHING, Claim
+from landmark_spark.commit_checks import Fault, Place, check_commits, is_foreign
 from landmark_spark.commits import WHOLE, Commit, Mark, now
 from landmark_spark.core.records import HeaderError
 from landmark_spark.ledger import Output
-from landmark_spark.pipeline import STAGES, columns_of
-from landmark_spark.place_checks import PlaceReport, check_place, misplaced
-from landmark_spark.planning import Choice, Inventory, input_digests
+from landmark_spark.place_checks import PlaceReport, check_place
+from landmark_spark.planning import Choice, Inventory
 from landmark_spark.run_lock import Asking, held_lock, living_claims
 from landmark_spark.runner import plan
 from landmark_spark.schemas import Table
 from landmark_spark.settings import Config, ConfigError
 from landmark_spark.store import Store
-from landmark_spark.unneeded import OUTPUTS, SET_ASIDE, find_unneeded, shard_named
+from landmark_spark.unneeded import OUTPUTS, SET_ASIDE
+from landmark_spark.verification_notes import list_notes
 
 __all__ = ["Fault", "OutputSummary", "Verification", "verify_store"]
 
 Tell = Callable[[str], None]
-Place = tuple[str, int]
-Commits = Mapping[str, Mapping[int, Commit]]
 
 _MAX_THREADS = 8  # a row group each in memory
 _NUM_LOOKS = 3  # at a shard that a run replaces meanwhile
-
-
-@dataclass(frozen=True)
-class Fault:
-    """What is wrong with one shard; shard: WHOLE where the output has none.
-
-    remedy: mark, where making it anew mends it; set_aside, for a commit that is none; run, where nothing is there.
-    """
-
-    output: str
-    shard: int
-    problem: str
-    remedy: Literal["mark", "set_aside", "run"] = "mark"
-
-    @property
-    def place(self) -> str:
-        """Name the output and, where it has any, the shard."""
-        return self.output if self.shard == WHOLE else f"{self.output} shard {self.shard}"
 
 
 @dataclass(frozen=True)
@@ -92,7 +72,6 @@ class _Found:
     faults: list[Fault] = field(default_factory=list)
     reports: dict[Place, PlaceReport] = field(default_factory=dict)
     kept: dict[str, dict[int, Commit]] = field(default_factory=dict)
-    unreadable: dict[Place, str] = field(default_factory=dict)
 
 
 def verify_store(config: Config, tell: Tell, *, repair: bool = False) -> Verification:
@@ -114,7 +93,7 @@ def verify_store(config: Config, tell: Tell, *, repair: bool = False) -> Verific
 def _verify(store: Store, config: Config, tell: Tell, *, holders: Sequence[Claim] = ()) -> Verification:
     found = _Found()
     num_shards = config.index.num_shards
-    _look_at_commits(store, num_shards, found)
+    found.kept, found.faults = check_commits(store, num_shards)
     if not any(found.kept.values()) and not found.faults:
         return Verification(store.url, (), (), ("nothing is in this store yet",))
     for name, commits in found.kept.items():
@@ -131,7 +110,8 @@ def _verify(store: Store, config: Config, tell: Tell, *, holders: Sequence[Claim
     )
     found.faults += [Fault(*place, problem) for place, problem in chain_faults(store, config, places)]
     notes = [f"a run is at work and changes the store meanwhile: {each.holder}" for each in holders]
-    notes += _notes(store, num_shards, found, is_at_work=bool(holders))
+    faulty = {(each.output, each.shard) for each in found.faults}
+    notes += list_notes(store, num_shards, found.kept, faulty, is_at_work=bool(holders))
     return Verification(
         store.url,
         tuple(found.faults),
@@ -143,73 +123,6 @@ def _verify(store: Store, config: Config, tell: Tell, *, holders: Sequence[Claim
 
 def _num_wanted(output: Output, num_shards: int) -> int:
     return num_shards if output.sharded else 1
-
-
-# Commits
-
-
-def _look_at_commits(store: Store, num_shards: int, found: _Found) -> None:
-    """Read the commits; note those that are none, that are of a wrong place, and those that are lost."""
-    for name, output in OUTPUTS.items():
-        commits = store.commits(output)
-        found.kept[name] = {}
-        for shard, commit in commits.items():
-            if fault := _commit_fault(output, commit, num_shards):
-                found.unreadable[name, shard] = fault
-            elif shard < num_shards:
-                found.kept[name][shard] = commit
-    books = store.path("_commits/")
-    for path, why in store.unreadable.items():
-        number = shard_named(path)
-        if path.startswith(books) and number is not None:
-            name = path.removeprefix(books).partition("/")[0]
-            found.unreadable[name, number] = f"has a commit that is none: {why}"
-    found.faults += [Fault(*place, problem, "set_aside") for place, problem in sorted(found.unreadable.items())]
-    found.faults += [
-        Fault(name, shard, "is not there any more, and others were made of it", "run")
-        for name, shard in _lost(found.kept, num_shards)
-        if (name, shard) not in found.unreadable
-    ]
-
-
-def _commit_fault(output: Output, commit: Commit, num_shards: int) -> str:
-    """Return why a commit that can be read should not be where it is."""
-    if (commit.shard == WHOLE) is output.sharded:
-        return "has a commit of a shard where it is made whole, or of the whole where it has shards"
-    if commit.shard >= num_shards and commit.stamp.num_shards == num_shards:
-        return f"should be one of {num_shards} shards, as its commit says too"
-    return misplaced(output, commit)
-
-
-def _lost(commits: Commits, num_shards: int) -> list[Place]:
-    """Return what is not there though something was made of it: no run that is still to come leaves such gaps."""
-    wanted: set[Place] = set()
-    for stage in STAGES:
-        made = {output.name: _of_this_number(commits[output.name], num_shards) for output in stage.outputs}
-        for each in stage.reads:
-            for output in stage.outputs:
-                for shard, commit in made[output.name].items():
-                    if each.output.name in commit.stamp.inputs:
-                        wanted |= _read_for(each.output, shard, num_shards, is_whole=each.whole)
-        names = list(made)  # committed in this order
-        for place, name in enumerate(names):
-            if any(made[later] for later in names[place + 1 :]):
-                wanted |= _read_for(OUTPUTS[name], WHOLE, num_shards, is_whole=True)
-    return sorted(place for place in wanted if place[1] not in commits[place[0]])
-
-
-def _of_this_number(commits: Mapping[int, Commit], num_shards: int) -> dict[int, Commit]:
-    return {shard: each for shard, each in commits.items() if each.stamp.num_shards == num_shards}
-
-
-def _read_for(output: Output, shard: int, num_shards: int, *, is_whole: bool) -> set[Place]:
-    if not output.sharded:
-        return {(output.name, WHOLE)}
-    shards = range(num_shards) if is_whole or shard == WHOLE else [shard]
-    return {(output.name, each) for each in shards}
-
-
-# Files and rows
 
 
 def _check_places(store: Store, output: Output, num_shards: int, found: _Found) -> None:
@@ -225,7 +138,7 @@ def _check_places(store: Store, output: Output, num_shards: int, found: _Found) 
 def _check_place(store: Store, output: Output, commit: Commit, num_shards: int) -> PlaceReport:
     """Check a shard; where a run has replaced it meanwhile, check what is there now."""
     for _ in range(_NUM_LOOKS):
-        if _is_foreign(output, commit):
+        if is_foreign(output, commit):
             return PlaceReport(commit, ())
         report = check_place(store, output, commit, commit.stamp.num_shards or num_shards)
         current = Store(store.url).commits(output).get(commit.shard) if report.faults else commit
@@ -233,76 +146,6 @@ def _check_place(store: Store, output: Output, commit: Commit, num_shards: int) 
             return report
         commit = current
     return report
-
-
-def _is_foreign(output: Output, commit: Commit) -> bool:
-    """Whether another release wrote it in other columns, which its commit names: it is read by nobody, and stale."""
-    columns = commit.stamp.columns.get(output.name)
-    return columns is not None and columns != columns_of(output)
-
-
-# What is no fault
-
-
-def _notes(store: Store, num_shards: int, found: _Found, *, is_at_work: bool) -> Iterator[str]:
-    books = store.path("_commits/")
-    for path in store.unreadable:
-        if path.startswith(books) and shard_named(path) is None:
-            yield f"{path.removeprefix(store.path(''))} has no commit's name: nobody reads it"
-    yield from _gaps(num_shards, found)
-    yield from _stale(num_shards, found.kept)
-    for name, output in OUTPUTS.items():
-        for shard, mark in store.marks(output).items():
-            yield f"{Fault(name, shard, '').place} is marked, and will be made anew: {mark.reason}"
-    sizes: Counter[str] = Counter()
-    counts: Counter[str] = Counter()
-    unneeded = find_unneeded(store, num_shards, is_at_work=is_at_work)
-    for each in [one for one in unneeded if not one.entry.is_folder]:
-        counts[each.why] += 1
-        sizes[each.why] += each.entry.num_bytes
-    for why, count in sorted(counts.items()):
-        yield f"not needed: {count} file{'s' if count > 1 else ''}, {sizes[why]} bytes: {why}"
-    if counts:
-        yield "landmark-spark gc lists and removes what is not needed"
-
-
-def _gaps(num_shards: int, found: _Found) -> Iterator[str]:
-    faulty = {(each.output, each.shard) for each in found.faults}
-    for name, output in OUTPUTS.items():
-        wanted = range(num_shards) if output.sharded else [WHOLE]
-        lacking = [each for each in wanted if each not in found.kept[name] and (name, each) not in faulty]
-        if len(lacking) == len(wanted):
-            yield f"{name} is not made yet"
-        elif lacking:
-            yield f"{_where(name, lacking)} {'are' if len(lacking) > 1 else 'is'} not made yet"
-
-
-def _stale(num_shards: int, commits: Commits) -> Iterator[str]:
-    inventory = Inventory(commits)
-    makers = {output.name: stage for stage in STAGES for output in stage.outputs}
-    for name, by_shard in commits.items():
-        reasons: dict[str, list[int]] = {}
-        for shard, commit in by_shard.items():
-            stamp = commit.stamp
-            current = input_digests(makers[name], shard if makers[name].sharded else WHOLE, inventory)
-            if stamp.num_shards not in (0, num_shards):
-                reason = f"made of {stamp.num_shards} shards, index.num_shards is {num_shards}"
-            elif _is_foreign(OUTPUTS[name], commit):
-                reason = f"another release wrote it in other columns, and its rows are not looked at ({stamp.code})"
-            else:
-                reason = ", ".join(each for each, digest in current.items() if stamp.inputs.get(each, digest) != digest)
-                reason = reason and f"{reason} changed since"
-            if reason:
-                reasons.setdefault(reason, []).append(shard)
-        for reason, shards in reasons.items():
-            yield f"stale: {_where(name, shards)}: {reason}"
-
-
-def _where(name: str, shards: Sequence[int]) -> str:
-    if list(shards) == [WHOLE]:
-        return name
-    listed = ", ".join(map(str, shards[:8])) + (f" and {len(shards) - 8} more" if len(shards) > 8 else "")
-    return f"{name} shard{'s' if len(shards) > 1 else ''} {listed}"
 
 
 def _summaries(found: _Found, num_shards: int) -> Iterator[OutputSummary]:
@@ -316,9 +159,6 @@ def _summaries(found: _Found, num_shards: int) -> Iterator[OutputSummary]:
             sum(found.reports[name, shard].num_bytes for shard in commits),
             faults[name],
         )
-
-
-# Repair
 
 
 def _repair(store: Store, faults: Iterable[Fault]) -> Iterator[str]:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from typing import Any
 
 from landmark_spark.claims import Claim
 from landmark_spark.commits import WHOLE, Commit, Mark, NewerFormatError, Note, StoreError
@@ -15,11 +13,12 @@ from landmark_spark.messages import MESSAGES
 from landmark_spark.pipeline import STAGES
 from landmark_spark.processes import is_gone
 from landmark_spark.run_records import RUNS
-from landmark_spark.schemas import RECORDS, Artifact
+from landmark_spark.schemas import METRICS, RECORDS, REPORT, SUBMISSION, Artifact
 from landmark_spark.store import CHECKPOINTS, Store
-from landmark_spark.whole_files import UNFINISHED, is_local, is_object_store
+from landmark_spark.store_entries import Entry, entries_below, entry_of
+from landmark_spark.whole_files import UNFINISHED, is_local
 
-__all__ = ["OUTPUTS", "SET_ASIDE", "Entry", "Unneeded", "entries_below", "find_unneeded", "modified_of", "shard_named"]
+__all__ = ["OUTPUTS", "SET_ASIDE", "Unneeded", "find_unneeded", "shard_named"]
 
 SET_ASIDE = "_set_aside"
 """Folder of what verify-store --repair has put out of the way."""
@@ -28,24 +27,9 @@ OUTPUTS: Mapping[str, Output] = {output.name: output for stage in STAGES for out
 """Every output of this release by name."""
 
 _TOY_WORLD = "toy_world"
+_RESULTS = {SUBMISSION.path, METRICS.path, REPORT.path}
 _PLACE = re.compile(r"(whole|shard=(0|[1-9][0-9]*))\.json")
-_TIMES = ("mtime", "LastModified", "last_modified", "updated", "created")  # what fsspec's file systems call it
 _UNFINISHED_WHY = "unfinished: its writer ended, or is still at it"
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A file, or an empty folder, of a store: path relative to it; modified: seconds since 1970, None if unknown."""
-
-    path: str
-    num_bytes: int
-    modified: float | None
-    is_folder: bool = False
-
-    @property
-    def name(self) -> str:
-        """Its last part."""
-        return self.path.rpartition("/")[2]
 
 
 @dataclass(frozen=True)
@@ -90,59 +74,10 @@ def find_unneeded(store: Store, num_shards: int, *, is_at_work: bool) -> list[Un
     return [found[path] for path in sorted(found)]
 
 
-def entries_below(store: Store, folder: str) -> list[Entry]:
-    """Return all files below a folder of the store, and the empty folders; links are passed over."""
-    if is_object_store(store.file_system):
-        return [_entry(store, each) for each in _objects(store, folder)]
-    return list(_walk(store, folder))
-
-
-def modified_of(info: Mapping[str, Any]) -> float | None:
-    """Return when a file system says that something was written, in seconds since 1970; None where it does not say."""
-    value = next((info[name] for name in _TIMES if info.get(name) is not None), None)
-    if isinstance(value, str):
-        try:
-            value = datetime.fromisoformat(value)
-        except ValueError:
-            return None
-    if isinstance(value, datetime):
-        return (value if value.tzinfo else value.replace(tzinfo=UTC)).timestamp()
-    return float(value) if isinstance(value, int | float) else None
-
-
 def shard_named(path: str) -> int | None:
     """Return the shard of a commit's or a mark's file by its name; None for another name."""
     found = _PLACE.fullmatch(path.rpartition("/")[2])
     return None if found is None else WHOLE if found[1] == "whole" else int(found[2])
-
-
-def _objects(store: Store, folder: str) -> Iterator[Mapping[str, Any]]:
-    try:
-        found = store.file_system.find(store.path(folder), detail=True)
-    except FileNotFoundError:
-        return
-    yield from (each for path, each in found.items() if not path.endswith("/"))  # a folder's mark
-
-
-def _walk(store: Store, folder: str) -> Iterator[Entry]:
-    try:
-        listed = store.file_system.ls(store.path(folder), detail=True)
-    except (FileNotFoundError, NotADirectoryError):
-        return
-    if not listed:
-        yield _entry(store, store.file_system.info(store.path(folder)), is_folder=True)
-    for each in listed:
-        if each.get("islink"):
-            continue  # the store makes none
-        if each["type"] != "directory":
-            yield _entry(store, each)
-        else:
-            yield from _walk(store, each["name"].removeprefix(store.path("")))
-
-
-def _entry(store: Store, info: Mapping[str, Any], *, is_folder: bool = False) -> Entry:
-    num_bytes = 0 if is_folder else int(info["size"] or 0)
-    return Entry(str(info["name"]).removeprefix(store.path("")), num_bytes, modified_of(info), is_folder)
 
 
 def _know(store: Store, num_shards: int) -> _Known:
@@ -179,6 +114,8 @@ def _folder_of(output: Output, shard: int | None) -> str:
 def _in_outputs(store: Store, known: _Known) -> Iterator[Unneeded]:
     for output in OUTPUTS.values():
         folder = _folder_of(output, None)
+        # Somebody may look at a result though its commit is gone.
+        is_kept = folder in _RESULTS and not any(path.startswith(folder) for path in known.named)
         for each in entries_below(store, folder):
             is_sealed = any(each.path == sealed or each.path.startswith(f"{sealed}/") for sealed in known.sealed)
             if each.name.startswith(UNFINISHED):
@@ -187,7 +124,7 @@ def _in_outputs(store: Store, known: _Known) -> Iterator[Unneeded]:
                 yield Unneeded(each, known.beyond[each.path])
             elif each.is_folder:
                 yield Unneeded(each, "an empty folder")
-            elif each.path not in known.named and not is_sealed:
+            elif each.path not in known.named and not (is_sealed or is_kept):
                 yield Unneeded(each, "named by no commit")
 
 
@@ -280,7 +217,7 @@ def _at_the_top(store: Store, _: _Known) -> Iterator[Unneeded]:
         return
     artifacts = tuple(f"{UNFINISHED}{each.path}-" for each in OUTPUTS.values() if isinstance(each, Artifact))
     for info in listed:
-        each = _entry(store, info)
+        each = entry_of(store, info)
         if info["type"] == "file" and each.name.startswith(artifacts):
             yield Unneeded(each, _UNFINISHED_WHY)
         elif is_local(store.file_system) and info["type"] == "directory" and each.name.startswith(f".{_TOY_WORLD}."):
@@ -331,4 +268,4 @@ def _present(store: Store, paths: Iterable[str]) -> Iterator[Entry]:
         except FileNotFoundError:
             continue
         if info["type"] == "file":
-            yield _entry(store, info)
+            yield entry_of(store, info)

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from types import SimpleNamespace
 
 import pytest
-from chain_store import NUM_SHARDS, chain_config, make_chain
+from chain_store import NUM_SHARDS, chain_config, make_chain, put_artifact
 from fsspec.implementations.memory import MemoryFileSystem
 
 from landmark_spark import garbage_collection
@@ -18,12 +18,12 @@ from landmark_spark.commits import FORMAT, WHOLE, Commit, Mark, Note, Stamp, Sto
 from landmark_spark.garbage_collection import list_unneeded, remove_unneeded
 from landmark_spark.processes import this_process
 from landmark_spark.run_lock import Asking, LockedError, held_lock
-from landmark_spark.schemas import IMAGES, PREDICTIONS, RECORDS, TOP_MODEL
+from landmark_spark.schemas import IMAGES, PREDICTIONS, RECORDS, REPORT, TOP_MODEL
 from landmark_spark.stages import fine_tune, train_delf, train_top_model
 from landmark_spark.stages.context import Context
 from landmark_spark.store import Store
+from landmark_spark.store_entries import modified_of
 from landmark_spark.store_verification import verify_store
-from landmark_spark.unneeded import modified_of
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def test_a_sound_store_has_nothing_to_remove(folder):
 
 
 def test_what_killed_writers_left_goes_and_all_else_stays(folder):
-    make_chain(folder)
+    put_artifact(make_chain(folder), REPORT, "/", {"index.html": b"<!"})
     mine = plant(
         folder, "notes.txt", "extra/data.parquet", "toy_world/images/1.jpg", "train.csv", "_other/x", ".hidden/x"
     )
@@ -123,6 +123,15 @@ def test_the_files_of_a_commit_that_cannot_be_read_stay_until_it_is_set_aside(fo
     verify_store(chain_config(folder), lambda _: None, repair=True)
     found = paths(listed(folder).removable)
     assert [each.partition("/")[0] for each in found] == ["_set_aside", "images"]
+
+
+def test_results_stay_though_their_commits_are_gone(folder):
+    make_chain(folder)
+    plant(folder, "report/index.html")  # without a commit
+    unfinished = plant(folder, "report/_writing-index.html-1")
+    for name in ("submission", "metrics"):
+        (folder / "_commits" / name / "whole.json").unlink()
+    assert paths(listed(folder).removable) == unfinished
 
 
 def test_what_is_young_by_the_stores_clock_is_left_and_said(folder):

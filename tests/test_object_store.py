@@ -1,6 +1,7 @@
 """A store on S3: a real server of its own process, reached as any other over the network."""
 
 import contextlib
+import dataclasses
 import hashlib
 import os
 import signal
@@ -13,14 +14,17 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+from chain_store import chain_config, make_chain
 from store_rows import STAMP, read_ids, rows, write, write_as_driver
 
 from landmark_spark.cli import main
 from landmark_spark.commits import WHOLE, Note
 from landmark_spark.feed import iterate_batches
+from landmark_spark.garbage_collection import list_unneeded, remove_unneeded
 from landmark_spark.partition_writer import PartitionWriter
 from landmark_spark.schemas import BOTTLENECKS, LANDMARKS, PREDICTIONS, TOP_MODEL
 from landmark_spark.store import Store, arrow_schema
+from landmark_spark.store_verification import verify_store
 from landmark_spark.table_reader import TaskReader
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -273,6 +277,23 @@ def test_the_feed_gives_every_row_once_and_in_the_order_of_a_local_store(store, 
     assert sorted(fed["s3"]) == [(k, k % 7) for k in range(1800)]
     assert fed["s3"] == fed["local"]
     assert fed["s3"] != sorted(fed["s3"])
+
+
+def test_a_store_of_objects_is_verified_and_collected_by_the_servers_clock(store, tmp_path):
+    make_chain(store.url)
+    config = dataclasses.replace(chain_config(tmp_path / "unused"), store=store.url)
+    assert verify_store(config, lambda _: None).faults == ()
+    file = store.commits(BOTTLENECKS)[2].files[0]
+    store.write_bytes(file.path, store.read_bytes(file.path)[:-1])
+    store.write_bytes("images/shard=0/part-orphan.parquet", b"12345")
+    (fault,) = verify_store(config, lambda _: None, repair=True).faults
+    assert (fault.output, fault.shard, set(store.marks(BOTTLENECKS))) == ("bottlenecks", 2, {2})
+    assert list_unneeded(config, min_age=3600.0).removable == ()
+    found = list_unneeded(config, min_age=0.0)
+    assert [each.entry.path for each in found.removable] == ["images/shard=0/part-orphan.parquet"]
+    assert remove_unneeded(config, found, lambda _: None) == list(found.removable)
+    assert "images/shard=0/part-orphan.parquet" not in objects(store)
+    assert not any(name.startswith("_locks/") for name in objects(store))
 
 
 @pytest.mark.jvm
