@@ -10,6 +10,7 @@ from landmark_spark.schemas import REPORT
 
 pytestmark = [pytest.mark.jvm, pytest.mark.long_faults, pytest.mark.timeout(1800)]
 
+ONE_EXECUTOR = {"spark.cores.max": "1"}  # a driver starts again some thirty times, and executors take longest
 STEPS = ("before the data", "after the data", "before the marker")
 
 
@@ -40,7 +41,7 @@ def test_a_driver_killed_at_every_step_of_every_stage_goes_on_from_there(cluster
     num_kills = 0
     files = {}
     while True:
-        status, printed = end_of(run.start(plan=plan))
+        status, printed = end_of(run.start(plan=plan, properties=ONE_EXECUTOR))
         kept, files = files, run.files()
         assert {key: files.get(key) for key in kept} == kept  # what was committed is not made again
         if status == 0:
