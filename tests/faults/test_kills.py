@@ -1,6 +1,7 @@
 """SIGKILL of a Python worker, of an executor and of the driver, at each stage and at each step of a commit."""
 
 import itertools
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from clusters import SHARDED, end_of
@@ -10,7 +11,7 @@ from landmark_spark.schemas import REPORT
 
 pytestmark = [pytest.mark.jvm, pytest.mark.long_faults, pytest.mark.timeout(1800)]
 
-ONE_EXECUTOR = {"spark.cores.max": "1"}  # a driver starts again some thirty times, and executors take longest
+ONE_EXECUTOR = {"spark.cores.max": "1"}
 STEPS = ("before the data", "after the data", "before the marker")
 
 
@@ -35,9 +36,22 @@ def test_processes_of_tasks_killed_at_every_step_cost_nothing(cluster, undisturb
 
 
 def test_a_driver_killed_at_every_step_of_every_stage_goes_on_from_there(cluster, undisturbed, tmp_path):
-    run = cluster.run(tmp_path / "store")
     wanted = pairs([stage.outputs[0].name for stage in STAGES])  # one output a stage
-    plan = {"kind": "kill", "kill": "driver", "at": wanted}
+    halves = [(tmp_path / str(number), wanted[number::2]) for number in range(2)]  # two runs at once, a worker each
+    for folder, _ in halves:
+        folder.mkdir()
+    with ThreadPoolExecutor() as pool:
+        runs = [run for run in pool.map(lambda half: kill_again_and_again(cluster, *half), halves)]
+    for run, (_, chosen) in zip(runs, halves, strict=True):
+        assert run.noted() == names(chosen)
+        assert run.submission() == undisturbed.submission()
+        assert run.unfinished() == []
+
+
+def kill_again_and_again(cluster, folder, chosen):
+    """Give the same command until it comes to its end: each of the pairs ends it once."""
+    run = cluster.run(folder / "store")
+    plan = {"kind": "kill", "kill": "driver", "at": chosen}
     num_kills = 0
     files = {}
     while True:
@@ -45,12 +59,9 @@ def test_a_driver_killed_at_every_step_of_every_stage_goes_on_from_there(cluster
         kept, files = files, run.files()
         assert {key: files.get(key) for key in kept} == kept  # what was committed is not made again
         if status == 0:
-            break
+            return run
         num_kills += 1
         assert len(run.noted()) == num_kills, printed  # a kill, and nothing else, ended it
-    assert run.noted() == names(wanted)
-    assert run.submission() == undisturbed.submission()
-    assert run.unfinished() == []
 
 
 def test_a_finished_report_is_the_last_output():
