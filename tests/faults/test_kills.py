@@ -41,7 +41,7 @@ def test_a_driver_killed_at_every_step_of_every_stage_goes_on_from_there(cluster
     for folder, _ in halves:
         folder.mkdir()
     with ThreadPoolExecutor() as pool:
-        runs = [run for run in pool.map(lambda half: kill_again_and_again(cluster, *half), halves)]
+        runs = list(pool.map(lambda half: kill_again_and_again(cluster, *half), halves))
     for run, (_, chosen) in zip(runs, halves, strict=True):
         assert run.noted() == names(chosen)
         assert run.submission() == undisturbed.submission()
