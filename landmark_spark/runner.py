@@ -129,15 +129,17 @@ def _run_stages(current: StageRun) -> list[RunRecord]:
     """Bring one stage after the other up to date; go back to what has to be made anew."""
     stages = current.choice.stages
     records: dict[str, RunRecord] = {}
+    tried: set[str] = set()  # what was damaged: a shard of another part than this run's is not made by going back
     number = 0
     while number < len(stages):
         try:
             record = current.bring_up_to_date(stages[number])
         except DamagedInputError as error:
             makers = [stages.index(maker) for maker in error.stages if maker in stages]
-            if len(makers) < len(error.stages):
+            if len(makers) < len(error.stages) or str(error) in tried:
                 current.note_failure(stages[number], str(error))
                 raise
+            tried.add(str(error))
             current.tell(f"warning: {error}")
             number = min(makers)
             continue
