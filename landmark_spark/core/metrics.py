@@ -14,7 +14,16 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Prediction", "evaluate", "global_average_precision", "precision_at_ranks", "top1_accuracy"]
+__all__ = [
+    "Prediction",
+    "Solution",
+    "count_positives",
+    "evaluate",
+    "global_average_precision",
+    "precision_at_ranks",
+    "rank_predictions",
+    "top1_accuracy",
+]
 
 Solution = Mapping[str, frozenset[int]]
 """The landmarks that each image shows, by image id; an empty set where it shows none."""
@@ -40,8 +49,8 @@ def global_average_precision(predictions: Sequence[Prediction], solution: Soluti
         ValueError: no image of the solution shows a landmark, a score is NaN, or a landmark is predicted twice for an
             image.
     """
-    num_positives = _count_positives(solution)
-    is_right = _relevance(_rank(predictions, solution), solution)
+    num_positives = count_positives(solution)
+    is_right = _relevance(rank_predictions(predictions, solution), solution)
     return float(np.sum(_precision(is_right)[is_right]) / num_positives)
 
 
@@ -50,9 +59,9 @@ def top1_accuracy(predictions: Sequence[Prediction], solution: Solution) -> floa
 
     Ranks and raises as ``global_average_precision`` does.
     """
-    num_positives = _count_positives(solution)
+    num_positives = count_positives(solution)
     best: dict[str, Prediction] = {}
-    for prediction in _rank(predictions, solution):
+    for prediction in rank_predictions(predictions, solution):
         best.setdefault(prediction.id, prediction)
     num_right = sum(prediction.landmark_id in solution[image_id] for image_id, prediction in best.items())
     return num_right / num_positives
@@ -63,7 +72,7 @@ def precision_at_ranks(predictions: Sequence[Prediction], solution: Solution) ->
 
     Ranks and raises as ``global_average_precision`` does, but a solution without positives is allowed.
     """
-    return _precision(_relevance(_rank(predictions, solution), solution))
+    return _precision(_relevance(rank_predictions(predictions, solution), solution))
 
 
 def evaluate(predictions: Sequence[Prediction], solution: Solution) -> dict[str, float | int]:
@@ -75,11 +84,12 @@ def evaluate(predictions: Sequence[Prediction], solution: Solution) -> dict[str,
         "gap": global_average_precision(predictions, solution),
         "top1": top1_accuracy(predictions, solution),
         "num_predictions": sum(prediction.id in solution for prediction in predictions),
-        "num_positives": _count_positives(solution),
+        "num_positives": count_positives(solution),
     }
 
 
-def _count_positives(solution: Solution) -> int:
+def count_positives(solution: Solution) -> int:
+    """Return how many images show a landmark. Raises ValueError where none does."""
     num_positives = sum(bool(landmarks) for landmarks in solution.values())
     if not num_positives:
         raise ValueError(
@@ -88,7 +98,11 @@ def _count_positives(solution: Solution) -> int:
     return num_positives
 
 
-def _rank(predictions: Sequence[Prediction], solution: Solution) -> list[Prediction]:
+def rank_predictions(predictions: Sequence[Prediction], solution: Solution) -> list[Prediction]:
+    """Return the predictions of images of the solution, in the order in which ``global_average_precision`` has them.
+
+    Raises ValueError where a score is NaN, or a landmark is predicted twice for an image.
+    """
     seen: set[tuple[str, int]] = set()
     for image_id, landmark_id, score in predictions:
         if math.isnan(score):
