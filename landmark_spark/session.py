@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import traceback
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -62,8 +63,23 @@ def open_session(settings: SparkSettings, *, num_shards: int) -> SparkSession:
         session = builder.getOrCreate()
     except Exception as error:
         raise SessionError(f"Spark should start on master {master}. Received: {cause_of(error)}") from error
+    except KeyboardInterrupt as error:
+        _end_half_started_java(error)
+        raise
     session.sparkContext.setLogLevel(settings.log_level)
     return session
+
+
+def _end_half_started_java(error: BaseException) -> None:
+    """End the Java that PySpark was starting when it was interrupted, and has forgotten.
+
+    On its way PySpark removes the folder where that Java is to leave its port: it would fail there, and never end.
+    """
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        java = frame.f_locals.get("proc") if frame.f_code.co_name == "launch_gateway" else None
+        if java is not None:
+            java.kill()
+            java.wait()
 
 
 def _properties(num_shards: int) -> dict[str, str]:

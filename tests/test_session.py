@@ -1,6 +1,8 @@
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -98,6 +100,34 @@ def test_a_master_that_is_none_is_one_line(monkeypatch):
     )
     assert done.stdout.startswith("Spark should start on master bogus. Received: ")
     assert done.stdout.count("\n") == 1
+
+
+@pytest.mark.jvm
+def test_an_interrupt_while_java_starts_leaves_no_java(tmp_path):
+    home = tmp_path / "spark"
+    (home / "bin").mkdir(parents=True)
+    java = home / "bin" / "spark-submit"  # takes for ever to say its port, as Java does on a machine under load
+    java.write_text(f"#!/bin/sh\necho $$ > {tmp_path}/new\nmv {tmp_path}/new {tmp_path}/java\nexec sleep 600\n")
+    java.chmod(0o755)
+    script = (
+        "from landmark_spark.settings import SparkSettings\n"
+        "from landmark_spark.session import open_session\n"
+        "try:\n    open_session(SparkSettings(), num_shards=1)\n"
+        "except KeyboardInterrupt:\n    print('interrupted')\n"
+    )
+    root = Path(__file__).resolve().parent.parent
+    environment = os.environ | {"PYTHONPATH": str(root), "SPARK_HOME": str(home)}
+    environment.pop("PYSPARK_GATEWAY_PORT", None)
+    driver = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, env=environment)
+    deadline = time.monotonic() + 100
+    while not (tmp_path / "java").exists():
+        assert driver.poll() is None and time.monotonic() < deadline, "Java should have been started"
+        time.sleep(0.05)
+    driver.send_signal(signal.SIGINT)
+    printed, _ = driver.communicate(timeout=100)  # what it started would hold on to the pipe
+    assert printed == "interrupted\n"
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "java").read_text()), 0)
 
 
 @pytest.mark.jvm
