@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from landmark_spark.commits import FileEntry
 from landmark_spark.ledger import Ledger
+from landmark_spark.whole_files import is_local
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["check_file", "find_damage"]
 
 _CHUNK = 4 << 20  # bytes read at once
+_DAMAGE = {errno.EIO, errno.EISDIR, errno.ENOTDIR}  # of this machine's disks; elsewhere EIO says anything
 
 
 def find_damage(spark: SparkSession, url: str, files: Sequence[FileEntry]) -> dict[str, str]:
@@ -30,7 +33,11 @@ def find_damage(spark: SparkSession, url: str, files: Sequence[FileEntry]) -> di
 
 
 def check_file(ledger: Ledger, entry: FileEntry) -> str:
-    """Return what is wrong with a committed file, in words; "" where its bytes are those that were committed."""
+    """Return what is wrong with a committed file, in words; "" where its bytes are those that were committed.
+
+    Raises OSError where nobody can say: a file that may not be read, or a store that is away for a while, is no reason
+    to make anew, and to remove, what may be whole. A place on a disk that cannot be read any more is damage.
+    """
     digest, num_bytes = hashlib.sha256(), 0
     try:
         with ledger.file_system.open(ledger.path(entry.path), "rb", cache_type="none") as file:
@@ -40,6 +47,8 @@ def check_file(ledger: Ledger, entry: FileEntry) -> str:
     except FileNotFoundError:
         return f"{entry.path} is missing"
     except OSError as error:
+        if not (is_local(ledger.file_system) and error.errno in _DAMAGE):
+            raise
         return f"{entry.path} should be readable. Received: {error}"
     if num_bytes != entry.num_bytes:
         return f"{entry.path} should have {entry.num_bytes} bytes and has {num_bytes}"

@@ -7,6 +7,7 @@ import dataclasses
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -116,14 +117,16 @@ class StageRun:
 
     def _check_inputs(self, stage: Stage, decision: PlannedStage, inventory: Inventory) -> None:
         check_inputs(stage, decision.shards, self.config, inventory, self.expected)
-        files = FileChecks(self.config, self.store, self.trusted, self._find_damage)
+        files = FileChecks(self.config, self.store, self.trusted, partial(self._find_damage, stage))
         files.check(stage, decision, inventory)
         for maker in upstream_of(stage):
             if maker.name in self.left_stale:
                 self.tell(f"{stage.name}: warning: {maker.name} is not up to date: {self.left_stale[maker.name]}")
 
-    def _find_damage(self, files: Sequence[FileEntry]) -> dict[str, str]:
-        return find_damage(self._session(), self.store.url, files)
+    def _find_damage(self, stage: Stage, files: Sequence[FileEntry]) -> dict[str, str]:
+        session = self._session()
+        with _one_line_errors(stage):
+            return find_damage(session, self.store.url, files)
 
     def _session(self) -> Any:
         session = self.resources.session

@@ -1,4 +1,6 @@
+import errno
 import hashlib
+import os
 
 import pytest
 
@@ -45,6 +47,30 @@ def test_a_folder_in_a_files_place_is_said(ledger, tmp_path):
     ledger.remove([entry.path])
     (tmp_path / "images" / "a").mkdir()
     assert check_file(ledger, entry).startswith("images/a should be readable. Received: ")
+
+
+def unreadable(monkeypatch, ledger, number):
+    def fail(*arguments, **options):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(type(ledger.file_system), "open", fail)
+
+
+def test_a_place_on_a_disk_that_cannot_be_read_any_more_is_damage(ledger, monkeypatch):
+    entry = written(ledger, "images/a", b"picture")
+    unreadable(monkeypatch, ledger, errno.EIO)
+    assert check_file(ledger, entry) == "images/a should be readable. Received: [Errno 5] Input/output error"
+
+
+@pytest.mark.parametrize(
+    ("url", "number"), [("", errno.EACCES), ("", errno.ESTALE), ("memory://away", errno.EIO), ("memory://away", 0)]
+)
+def test_a_file_that_cannot_be_read_now_is_not_called_damaged(tmp_path, monkeypatch, url, number):
+    ledger = Ledger(url or str(tmp_path))
+    entry = written(ledger, "images/a", b"picture")
+    unreadable(monkeypatch, ledger, number)
+    with pytest.raises(OSError):
+        check_file(ledger, entry)
 
 
 def test_files_are_compared_in_an_object_store_too():
