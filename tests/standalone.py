@@ -33,10 +33,11 @@ def free_port():
 
 
 @contextlib.contextmanager
-def standalone_cluster(folder, num_workers=2, *, cores=1, gpus=0, prefix=()):
+def standalone_cluster(folder, num_workers=2, *, cores=1, gpus=0, prefix=(), apart=False):
     """Yield the master's URL once every worker has registered; each has ``gpus`` GPUs of its own, which are made up.
 
-    prefix: what stands before the command of each of its processes.
+    prefix: what stands before the command of each of its processes. apart: the workers have hosts of their own, of the
+    loopback network, as Spark wants for a task's second attempt at once.
     """
     port = free_port()
     master = f"spark://127.0.0.1:{port}"
@@ -48,13 +49,14 @@ def standalone_cluster(folder, num_workers=2, *, cores=1, gpus=0, prefix=()):
         wait_for(log, "I have been elected leader", 1)
         for number in range(num_workers):
             added = {"SPARK_WORKER_OPTS": find_made_up_gpus(folder, number, gpus)} if gpus else {}
-            start_worker(stack, master, folder, number, cores=cores, added=added, prefix=prefix)
+            host = f"127.0.0.{number + 1}" if apart else "127.0.0.1"
+            start_worker(stack, master, folder, number, host=host, cores=cores, added=added, prefix=prefix)
         wait_for(log, "Registering worker", num_workers)
         yield master
 
 
-def start_worker(stack, master, folder, number, *, cores=1, added=(), prefix=()):
-    options = ["--host", "127.0.0.1", "--webui-port", "0", "--cores", str(cores), "--memory", "3g"]
+def start_worker(stack, master, folder, number, *, host="127.0.0.1", cores=1, added=(), prefix=()):
+    options = ["--host", host, "--webui-port", "0", "--cores", str(cores), "--memory", "3g"]
     options += ["--work-dir", str(folder / f"work{number}"), master]
     start(stack, ["org.apache.spark.deploy.worker.Worker", *options], folder / f"worker{number}.log", added, prefix)
 

@@ -24,7 +24,7 @@ def cluster(tmp_path_factory):
 
     folder = tmp_path_factory.mktemp("cluster")
     make_world(folder / "world", num_landmarks=4, photos_per_landmark=6, num_test=24)
-    with standalone_cluster(folder, prefix=WITHOUT_OVERRIDE) as master:
+    with standalone_cluster(folder, prefix=WITHOUT_OVERRIDE, apart=True) as master:
         yield Cluster(master, folder / "world")
 
 
