@@ -65,7 +65,12 @@ def test_an_accelerator_out_of_memory_gets_smaller_batches_and_says_so(cluster, 
     assert "out of memory, 16" in run.noted()
     for stage in ("extract_bottlenecks", "predict_landmarks"):
         assert f"{stage}: out of memory with batches of 8: going on with 4" in printed, printed
-    assert run.submission() == undisturbed.submission()
+    found, expected = cells(run.submission()), cells(undisturbed.submission())
+    assert found.keys() == expected.keys()
+    for name, cell in found.items():  # the network sums other batches in another order: the last digits differ
+        one, other = cell.split(), expected[name].split()
+        assert one[:1] == other[:1]
+        assert [float(each) for each in one[1:]] == pytest.approx([float(each) for each in other[1:]], abs=1e-3)
     assert run.unfinished() == []
 
 
