@@ -44,6 +44,14 @@ def job(stage: str | None, arguments: Sequence[str] | None = None) -> None:
 
 
 def _guarded(options: argparse.Namespace) -> int:
+    try:
+        return _run_command(options)
+    except KeyboardInterrupt:  # also while what a command needs is imported, which takes seconds
+        print("interrupted", file=sys.stderr)
+        return 130
+
+
+def _run_command(options: argparse.Namespace) -> int:
     from landmark_spark.commits import StoreError
     from landmark_spark.core.records import HeaderError
     from landmark_spark.core.weights import WeightsError, WeightsNotFound
@@ -64,9 +72,6 @@ def _guarded(options: argparse.Namespace) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except Interrupted:
-        return 130
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
         return 130
     return status
 

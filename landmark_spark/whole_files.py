@@ -15,6 +15,7 @@ import hashlib
 import os
 import tempfile
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +82,8 @@ class WholeFile:
 
     def write(self, data: Any) -> int:
         """Append bytes."""
-        self._file.write(data)
+        with _named_errors(self._path):
+            self._file.write(data)
         self._hash.update(data)
         self.num_bytes += len(data)
         return len(data)
@@ -92,6 +94,11 @@ class WholeFile:
 
     def place(self, *, durable: bool = True) -> None:
         """Close the file and show it at its path."""
+        with _named_errors(self._path):
+            self._show(durable=durable)
+        self._is_placed = True
+
+    def _show(self, *, durable: bool) -> None:
         self._file.flush()
         if is_object_store(self._file_system):
             options = _S3_OPTIONS if "s3" in protocols(self._file_system) else {}
@@ -109,7 +116,6 @@ class WholeFile:
             if self._file_system.exists(self._path):
                 self._file_system.rm_file(self._path)
             self._file_system.mv(self._written, self._path)
-        self._is_placed = True
 
     def discard(self) -> None:
         """Remove what was written; nothing where it has been placed. Never fails: there is an error to tell already."""
@@ -124,6 +130,17 @@ class WholeFile:
     def _close(self) -> None:
         self.closed = True
         self._file.close()
+
+
+@contextlib.contextmanager
+def _named_errors(path: str) -> Iterator[None]:
+    """Let the error of a full disk, which the system says of a number only, say which file it was."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None and error.filename is None:
+            error.filename = path
+        raise
 
 
 def is_object_store(file_system: Any) -> bool:

@@ -1,4 +1,5 @@
 import dataclasses
+import errno
 import hashlib
 import json
 import os
@@ -496,3 +497,13 @@ def test_spark_passes_over_what_is_being_written(tmp_path, spark):
     assert seen[1] == 5
     assert spark.read.parquet(str(tmp_path / "predictions")).count() == 605
     assert store.read(spark, PREDICTIONS).count() == 605
+
+
+def test_a_full_disk_is_said_with_the_file_that_found_it(tmp_path, monkeypatch):
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match=rf"No space left on device: '{tmp_path}/predictions/shard=0/part-.*\.parquet'"):
+        write(Store(str(tmp_path)), [rows(0, 3)], [0])
+    assert not list(tmp_path.rglob("part-*"))
