@@ -13,7 +13,7 @@ from landmark_spark.messages import MESSAGES
 from landmark_spark.pipeline import STAGES
 from landmark_spark.processes import is_gone
 from landmark_spark.run_records import RUNS
-from landmark_spark.schemas import METRICS, RECORDS, REPORT, SUBMISSION, Artifact
+from landmark_spark.schemas import RECORDS, REPORT, Artifact
 from landmark_spark.store import CHECKPOINTS, Store
 from landmark_spark.store_entries import Entry, entries_below, entry_of
 from landmark_spark.whole_files import UNFINISHED, is_local
@@ -27,8 +27,9 @@ OUTPUTS: Mapping[str, Output] = {output.name: output for stage in STAGES for out
 """Every output of this release by name."""
 
 _TOY_WORLD = "toy_world"
-_RESULTS = {SUBMISSION.path, METRICS.path, REPORT.path}
 _PLACE = re.compile(r"(whole|shard=(0|[1-9][0-9]*))\.json")
+_PART = re.compile(r"(shard=[0-9]+/)?part-[^/]+\.parquet")
+_VERSION = re.compile(r"[0-9a-f]+/.+")  # of a model: a folder of its own each time it is made
 _UNFINISHED_WHY = "unfinished: its writer ended, or is still at it"
 
 
@@ -114,18 +115,27 @@ def _folder_of(output: Output, shard: int | None) -> str:
 def _in_outputs(store: Store, known: _Known) -> Iterator[Unneeded]:
     for output in OUTPUTS.values():
         folder = _folder_of(output, None)
-        # Somebody may look at a result though its commit is gone.
-        is_kept = folder in _RESULTS and not any(path.startswith(folder) for path in known.named)
+        # Without any commit of it the folder may be somebody's photos, or lack nothing but its books.
+        is_ours = any(path == folder or path.startswith(f"{folder}/") for path in known.named)
         for each in entries_below(store, folder):
             is_sealed = any(each.path == sealed or each.path.startswith(f"{sealed}/") for sealed in known.sealed)
             if each.name.startswith(UNFINISHED):
                 yield Unneeded(each, _UNFINISHED_WHY)
             elif each.path in known.beyond and each.path not in known.named:
                 yield Unneeded(each, known.beyond[each.path])
+            elif not is_ours:
+                continue
             elif each.is_folder:
                 yield Unneeded(each, "an empty folder")
-            elif each.path not in known.named and not (is_sealed or is_kept):
+            elif each.path not in known.named and not is_sealed and _is_written_by_us(each.path, output):
                 yield Unneeded(each, "named by no commit")
+
+
+def _is_written_by_us(path: str, output: Output) -> bool:
+    """Tell by its name whether the store wrote a file: what somebody else has put beside them is not to go."""
+    if isinstance(output, Artifact):
+        return path.startswith(f"{REPORT.path}/") or bool(_VERSION.fullmatch(path.removeprefix(f"{output.path}/")))
+    return bool(_PART.fullmatch(path.removeprefix(f"{output.name}/")))
 
 
 def _in_books(store: Store, known: _Known) -> Iterator[Unneeded]:

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import shutil
 import time
 from datetime import UTC, datetime
 from types import SimpleNamespace
@@ -379,3 +380,23 @@ def test_at_a_terminal_it_asks(folder, capsys, monkeypatch, answer, is_removed):
     assert main(command(folder)) == 0
     assert asked == ["remove these 1 file, 10 bytes? [y/N] "]
     assert (folder / "images/shard=0/part-orphan.parquet").exists() is not is_removed
+
+
+def test_a_folder_that_was_never_a_store_loses_nothing(folder):
+    plant(folder, "images/2019/me.jpg", "records/tax.pdf", "report/thesis.pdf", "images/shard=0/part-1.parquet")
+    (folder / "landmarks").mkdir()
+    assert listed(folder).removable == ()
+
+
+def test_what_somebody_put_beside_the_stores_own_files_stays(folder):
+    make_chain(folder)
+    plant(folder, "images/2019/me.jpg", "images/shard=0/notes.txt", "top_model/readme.txt")
+    assert listed(folder).removable == ()
+
+
+def test_data_whose_commits_are_all_lost_stays(folder):
+    make_chain(folder)
+    before = files(folder)
+    shutil.rmtree(folder / "_commits")
+    assert paths(listed(folder).removable) == []
+    assert {path: data for path, data in before.items() if not path.startswith("_commits/")} == files(folder)
