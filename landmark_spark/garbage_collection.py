@@ -15,11 +15,12 @@ from landmark_spark.ledger import LOCKS
 from landmark_spark.pipeline import STAGES, Stage, settings_of
 from landmark_spark.planning import Choice
 from landmark_spark.run_lock import Asking, held_lock, living_claims
-from landmark_spark.runner import plan, resolve_inputs
+from landmark_spark.runner import plan
 from landmark_spark.settings import Config, ConfigError
 from landmark_spark.stages.training_process import checkpoint_folder
 from landmark_spark.store import CHECKPOINTS, Store
 from landmark_spark.store_entries import entries_below, modified_of
+from landmark_spark.toy_inputs import described_inputs
 from landmark_spark.unneeded import Unneeded, find_unneeded
 from landmark_spark.whole_files import UNFINISHED, is_object_store
 
@@ -107,7 +108,6 @@ def _clock(store: Store) -> float:
 
 def _checkpoints(store: Store, config: Config) -> Iterator[Unneeded]:
     """Yield the checkpoints that no training goes on from."""
-    resolved = resolve_inputs(config)
     stages = {stage.name: stage for stage in STAGES}
     current = {each.stage.name for each in plan(config, Choice()) if not each.shards}
     for each in entries_below(store, CHECKPOINTS):
@@ -119,12 +119,14 @@ def _checkpoints(store: Store, config: Config) -> Iterator[Unneeded]:
             yield Unneeded(each, "the checkpoint of no stage of this release")
         elif stage.name in current:
             yield Unneeded(each, f"a checkpoint of {stage.name}, which is up to date")
-        elif not each.path.startswith(f"{_training_folder(store, resolved, stage)}/"):
+        elif not each.path.startswith(f"{_training_folder(store, config, stage)}/"):
             yield Unneeded(each, f"a checkpoint of {stage.name} with other settings, inputs or release")
 
 
 def _training_folder(store: Store, config: Config, stage: Stage) -> str:
-    return checkpoint_folder(stage.name, store, [each.output for each in stage.reads], settings_of(stage, config))
+    with described_inputs(config) as (described, _):
+        settings = settings_of(stage, described)
+    return checkpoint_folder(stage.name, store, [each.output for each in stage.reads], settings)
 
 
 def _remove_empty(store: Store, removed: Sequence[Unneeded]) -> None:

@@ -12,13 +12,18 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
-__all__ = ["Interrupted", "Interrupts"]
+__all__ = ["AGAIN", "GOING_ON", "Interrupted", "Interrupts"]
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)  # Ctrl-C; what cluster managers and containers send
 _SECONDS_TO_COME = 1.0  # until a Ctrl-C that ended Java first has reached this process too
 _SECONDS_AS_ONE = 2.0  # spark-submit's Java, ended by a Ctrl-C, sends SIGTERM after it
 
 GOING_ON = "interrupted: what was committed stays; the same command goes on from there"
+
+AGAIN = (
+    "interrupted: what was committed stays; the same command makes all of it anew, without --force it makes what is "
+    "not up to date"
+)
 
 
 class Interrupted(KeyboardInterrupt):
@@ -28,14 +33,15 @@ class Interrupted(KeyboardInterrupt):
 class Interrupts:
     """Turns Ctrl-C and SIGTERM into KeyboardInterrupt within the block; the second, later, ends the process at once.
 
-    tell: is told how to go on as soon as one comes; where spark-submit started this process, what is printed passes
+    tell: is told ``how_to_go_on`` as soon as one comes; where spark-submit started this process, what is printed passes
     through a Java that ends soon. received: whether one came. What it breaks on its way, a call to Java say, is not
     what went wrong.
     """
 
-    def __init__(self, tell: Callable[[str], None]) -> None:
+    def __init__(self, tell: Callable[[str], None], how_to_go_on: str = GOING_ON) -> None:
         self.received = False
         self._tell = tell
+        self._how_to_go_on = how_to_go_on
         self._since = 0.0
         self._before: dict[int, Any] = {}
 
@@ -74,7 +80,7 @@ class Interrupts:
         self.received = True
         self._since = time.monotonic()
         with contextlib.suppress(Exception):  # nobody may listen any more
-            self._tell(GOING_ON)
+            self._tell(self._how_to_go_on)
         raise KeyboardInterrupt
 
 

@@ -306,11 +306,19 @@ class Expectation:
         )
 
 
-def expectations(config: Config, stages: tuple[Stage, ...] = STAGES) -> dict[str, Expectation]:
-    """Return what to expect of each stage, by name. Reads every csv and weights file: once a run is enough."""
+def expectations(
+    config: Config, stages: tuple[Stage, ...] = STAGES, *, stands_for: Mapping[str, str] | None = None
+) -> dict[str, Expectation]:
+    """Return what to expect of each stage, by name. Reads every csv and weights file: once a run is enough.
+
+    stands_for: what is expected where a setting names one of these folders, which stand for others.
+    """
     found = {}
     for stage in stages:
-        settings = settings_of(stage, config)
+        settings = {
+            key: (stands_for or {}).get(value, value) if isinstance(value, str) else value
+            for key, value in settings_of(stage, config).items()
+        }
         parts = {
             "stage": stage.name,
             "version": stage.version,

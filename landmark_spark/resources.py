@@ -37,10 +37,15 @@ class SparkResources:
         return session
 
     def cancel(self) -> None:
-        """End the jobs that are under way, if Spark was started. Never fails: Java may be gone."""
+        """End the jobs that are under way, if Spark was started. Never fails: Java may be gone.
+
+        What Java prints from now on is dropped: workers on this machine, whose rows nobody takes any more, send it the
+        stack traces of their broken pipes.
+        """
         session = self.__dict__.get("session")  # cached_property's own place: it is not to be opened now
         if session is not None:
             with contextlib.suppress(Exception):
+                session.sparkContext._jvm.java.lang.System.err.close()
                 session.sparkContext.cancelAllJobs()
 
     @cached_property

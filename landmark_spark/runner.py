@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import json
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from landmark_spark.claims import ALL, Part
-from landmark_spark.core.submission import parse_solution
 from landmark_spark.input_checks import DamagedInputError, StageError
-from landmark_spark.interrupts import Interrupted, Interrupts
+from landmark_spark.interrupts import AGAIN, GOING_ON, Interrupted, Interrupts
 from landmark_spark.inventory import take_inventory
 from landmark_spark.leftovers import sweep
 from landmark_spark.pipeline import expectations
@@ -22,12 +19,12 @@ from landmark_spark.resources import SparkResources
 from landmark_spark.run_lock import Asking, held_lock
 from landmark_spark.run_records import RunRecord
 from landmark_spark.schemas import METRICS, Table
-from landmark_spark.settings import Config, ConfigError
+from landmark_spark.settings import Config
 from landmark_spark.stage_run import StageRun
 from landmark_spark.store import Store
-from landmark_spark.toy.world import make_world
+from landmark_spark.toy_inputs import TOY_WORLD, check_places, described_inputs, draw_inputs, has_inputs
 
-__all__ = ["StageError", "claimed", "plan", "read_metrics", "resolve_inputs", "run"]
+__all__ = ["StageError", "claimed", "plan", "read_metrics", "run"]
 
 Tell = Callable[[str], None]
 
@@ -36,41 +33,18 @@ _SECONDS_A_LOOK = 0.5
 _QUIET_LOOKS = 6  # without anything unfinished, after which the tasks have ended
 
 
-def resolve_inputs(config: Config) -> Config:
-    """Return the configuration with its csv files: the toy world's, made in the store, where none are given.
-
-    Raises ConfigError where the store is not on this machine's file system, or the served folder is not there.
-    """
-    if config.serve_folder and not Path(config.serve_folder).is_dir():
-        raise ConfigError(f"serve_folder should be a folder. Received: {config.serve_folder}")
-    if config.inputs.train_csv:
-        return config
-    if "://" in config.store and not config.store.startswith("file://"):
-        raise ConfigError(f"store should be a local folder for the toy world. Received: {config.store}")
-    folder = Path(config.store.removeprefix("file://")) / "toy_world"
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        make_world(folder, **dataclasses.asdict(config.toy))
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"store should be a folder that the toy world can be made in. Received: {error}") from error
-    names = ("train_csv", "test_csv", "non_landmark_csv", "landmarks_csv")
-    paths = {name: str(folder / f"{name.removesuffix('_csv')}.csv") for name in names}
-    solution = folder / "solution.csv"
-    with solution.open("rb") as file:  # a handful of test photos may show no landmark at all: nothing to measure by
-        shows_any = any(parse_solution(file, source=str(solution)).values())
-    inputs = dataclasses.replace(config.inputs, solution_csv=str(solution) if shows_any else "", **paths)
-    return dataclasses.replace(config, inputs=inputs, serve_folder=str(folder), base_url="")
-
-
 def plan(config: Config, choice: Choice) -> list[PlannedStage]:
     """Say what a run would do now; starts nothing."""
-    resolved = resolve_inputs(config)
-    inventory = take_inventory(Store(resolved.store), resolved)
-    return plan_stages(resolved, choice, inventory, expectations(resolved))
+    with described_inputs(config) as (described, stands_for):
+        inventory = take_inventory(Store(config.store), described)
+        return plan_stages(described, choice, inventory, expectations(described, stands_for=stands_for))
 
 
-def claimed(choice: Choice) -> tuple[dict[str, Part], dict[str, Part]]:
-    """Return what a run of these stages makes and what it reads, output -> part: what it needs the lock for."""
+def claimed(choice: Choice, *, draws_world: bool = False) -> tuple[dict[str, Part], dict[str, Part]]:
+    """Return what a run of these stages makes and what it reads, output -> part: what it needs the lock for.
+
+    draws_world: the toy world too; parts of the same run draw the same one.
+    """
     writes: dict[str, Part] = {}
     reads: dict[str, Part] = {}
     for stage in choice.stages:
@@ -79,6 +53,7 @@ def claimed(choice: Choice) -> tuple[dict[str, Part], dict[str, Part]]:
         for each in stage.reads:
             part = choice.shard if stage.sharded and not each.whole else ALL
             reads[each.output.name] = part if reads.get(each.output.name, part) == part else ALL
+    (writes if draws_world else reads)[TOY_WORLD] = choice.shard
     return writes, reads
 
 
@@ -89,15 +64,15 @@ def run(config: Config, choice: Choice, tell: Tell, *, wait: bool = False, comma
     Raises ConfigError, PlanError, StageError, LockedError, what a stage's preflight and opening the session raise, and
     Interrupted, a KeyboardInterrupt, once Spark's tasks have ended and nothing unfinished is left.
     """
-    resolved = resolve_inputs(config)
-    store = Store(resolved.store)
-    resources = SparkResources(resolved.spark, num_shards=resolved.index.num_shards, tell=tell)
-    asking = Asking(command, *claimed(choice), wait=wait)
-    with Interrupts(tell) as interrupts, held_lock(store, asking, tell) as lock:
+    check_places(config)
+    store = Store(config.store)
+    resources = SparkResources(config.spark, num_shards=config.index.num_shards, tell=tell)
+    asking = Asking(command, *claimed(choice, draws_world=not has_inputs(config)), wait=wait)
+    with Interrupts(tell, AGAIN if choice.force else GOING_ON) as interrupts, held_lock(store, asking, tell) as lock:
         store.lock = lock.path
         try:
             try:
-                current = _begin(resolved, choice, store, tell)
+                current = _begin(draw_inputs(config), choice, store, tell)
                 return _run_stages(current(resources=resources, lock=lock, interrupts=interrupts))
             except Exception as error:
                 if interrupts.came_with(error):
@@ -105,7 +80,7 @@ def run(config: Config, choice: Choice, tell: Tell, *, wait: bool = False, comma
                 raise
         except KeyboardInterrupt:
             resources.cancel()
-            _sweep_until_quiet(store, choice, resolved)
+            _sweep_until_quiet(store, choice, config)
             raise Interrupted from None
 
 

@@ -14,7 +14,7 @@ from landmark_spark.planning import Choice, PlannedStage
 from landmark_spark.row_counts import count_by_first
 from landmark_spark.run_lock import living_claims
 from landmark_spark.run_records import read_record
-from landmark_spark.runner import plan, resolve_inputs
+from landmark_spark.runner import plan
 from landmark_spark.schemas import IMAGES, RECORDS
 from landmark_spark.settings import Config
 from landmark_spark.store import Store
@@ -74,15 +74,14 @@ class Status:
 
 def take_status(config: Config) -> Status:
     """Read where the store of a configuration stands; starts nothing, and works while a run is under way."""
-    resolved = resolve_inputs(config)
-    store = Store(resolved.store)
+    store = Store(config.store)
     planned = plan(config, Choice())
     notes = [note for each in planned for note in _notes(store, each)]
     holders = living_claims(store)
     running = {claim.stage for claim in holders}
     return Status(
         store=store.url,
-        stages=tuple(_state(store, each, resolved.index.num_shards, running) for each in planned),
+        stages=tuple(_state(store, each, config.index.num_shards, running) for each in planned),
         downloads=_downloads(store, [note for note in notes if note.output == IMAGES.name]),
         in_work=tuple(sorted(notes, key=lambda note: (note.output, note.shard))),
         holders=tuple(holders),

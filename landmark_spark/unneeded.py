@@ -16,6 +16,7 @@ from landmark_spark.run_records import RUNS
 from landmark_spark.schemas import RECORDS, REPORT, Artifact
 from landmark_spark.store import CHECKPOINTS, Store
 from landmark_spark.store_entries import Entry, entries_below, entry_of
+from landmark_spark.toy_inputs import TOY_WORLD
 from landmark_spark.whole_files import UNFINISHED, is_local
 
 __all__ = ["OUTPUTS", "SET_ASIDE", "Unneeded", "find_unneeded", "shard_named"]
@@ -26,7 +27,6 @@ SET_ASIDE = "_set_aside"
 OUTPUTS: Mapping[str, Output] = {output.name: output for stage in STAGES for output in stage.outputs}
 """Every output of this release by name."""
 
-_TOY_WORLD = "toy_world"
 _PLACE = re.compile(r"(whole|shard=(0|[1-9][0-9]*))\.json")
 _PART = re.compile(r"(shard=[0-9]+/)?part-[^/]+\.parquet")
 _VERSION = re.compile(r"[0-9a-f]+/.+")  # of a model: a folder of its own each time it is made
@@ -230,7 +230,7 @@ def _at_the_top(store: Store, _: _Known) -> Iterator[Unneeded]:
         each = entry_of(store, info)
         if info["type"] == "file" and each.name.startswith(artifacts):
             yield Unneeded(each, _UNFINISHED_WHY)
-        elif is_local(store.file_system) and info["type"] == "directory" and each.name.startswith(f".{_TOY_WORLD}."):
+        elif is_local(store.file_system) and info["type"] == "directory" and each.name.startswith(f".{TOY_WORLD}."):
             yield from _world(entries_below(store, each.path))
 
 
@@ -265,7 +265,7 @@ def _files_named(store: Store, entry: Entry, known: _Known) -> list[str]:
         raise
     except StoreError:
         return []
-    tops = {_folder_of(output, None) for output in OUTPUTS.values()} | {_TOY_WORLD}
+    tops = {_folder_of(output, None) for output in OUTPUTS.values()} | {TOY_WORLD}
     paths = [each.path for each in commit.files if each.path not in known.named]
     tried = [path for path in paths if path.partition("/")[0] not in tops and not path.endswith((".csv", ".csv.gz"))]
     return [path for path in tried if not path.startswith(("_", "."))]

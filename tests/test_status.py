@@ -12,9 +12,10 @@ from landmark_spark.pipeline import expectations, stage_named
 from landmark_spark.planning import Choice, Inventory, input_digests
 from landmark_spark.run_lock import Asking, held_lock
 from landmark_spark.run_records import RunRecord, read_record, write_record
-from landmark_spark.runner import claimed, resolve_inputs
+from landmark_spark.runner import claimed
 from landmark_spark.status import take_status
 from landmark_spark.store import Store
+from landmark_spark.toy_inputs import draw_inputs
 
 NUM_SHARDS = 3
 
@@ -33,7 +34,7 @@ def store(config):
 def commit(config, store, stage_name, shards):
     """Commit what a stage would have made."""
     stage = stage_named(stage_name)
-    expected = expectations(resolve_inputs(config))[stage_name]
+    expected = expectations(draw_inputs(config))[stage_name]
     commits = {each.output.name: store.commits(each.output) for each in stage.reads}
     for output in stage.outputs:
         for shard in shards if output.sharded else [WHOLE]:

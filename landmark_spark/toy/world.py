@@ -23,7 +23,7 @@ from landmark_spark.toy.plan import (
 )
 from landmark_spark.toy.views import photograph, photograph_scene
 
-__all__ = ["make_world"]
+__all__ = ["holds_world", "make_world", "write_tables"]
 
 
 def make_world(
@@ -57,6 +57,23 @@ def make_world(
         _put_in_place(made, folder, Path(name) / "old")
 
 
+def holds_world(
+    folder: Path, *, num_landmarks: int, photos_per_landmark: int, num_test: int, landmark_fraction: float, seed: int
+) -> bool:
+    """Whether a folder holds the world of these arguments, those of ``make_world``, as this release draws it."""
+    return _held(folder) == asdict(Arguments(num_landmarks, photos_per_landmark, num_test, landmark_fraction, seed))
+
+
+def write_tables(
+    folder: Path, *, num_landmarks: int, photos_per_landmark: int, num_test: int, landmark_fraction: float, seed: int
+) -> None:
+    """Write a world's csv files and answers without its photos; arguments and errors are those of ``make_world``."""
+    arguments = Arguments(num_landmarks, photos_per_landmark, num_test, landmark_fraction, seed)
+    arguments.check()
+    folder.mkdir(parents=True, exist_ok=True)
+    _write_tables(folder, arguments)
+
+
 def _held(folder: Path) -> dict[str, object] | None:
     """Return the arguments of the world in a folder; None where it holds none."""
     try:
@@ -79,10 +96,14 @@ def _put_in_place(made: Path, folder: Path, old: Path) -> None:
 
 def _write_world(folder: Path, arguments: Arguments) -> None:
     (folder / "images").mkdir(parents=True)
-    train, test, others = plan_train(arguments), plan_test(arguments), plan_non_landmark(arguments)
-    for photo in (*train, *test, *others):
+    for photo in (*plan_train(arguments), *plan_test(arguments), *plan_non_landmark(arguments)):
         if not photo.is_dead:
             (folder / photo.url).write_bytes(_take(photo, arguments))
+    _write_tables(folder, arguments)
+
+
+def _write_tables(folder: Path, arguments: Arguments) -> None:
+    train, test, others = plan_train(arguments), plan_test(arguments), plan_non_landmark(arguments)
     ids = landmark_ids(arguments)
     _write_csv(folder / "train.csv", "id,url,landmark_id", ((p.id, p.url, ids[p.landmarks[0]]) for p in train))
     _write_csv(folder / "test.csv", "id,url", ((p.id, p.url) for p in test))
