@@ -15,6 +15,7 @@ from typing import Any
 __all__ = ["AGAIN", "GOING_ON", "Interrupted", "Interrupts"]
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)  # Ctrl-C; what cluster managers and containers send
+_LOGGERS = (None, "py4j.clientserver", "py4j.java_gateway")  # a filter does not hold for the loggers below
 _SECONDS_TO_COME = 1.0  # until a Ctrl-C that ended Java first has reached this process too
 _SECONDS_AS_ONE = 2.0  # spark-submit's Java, ended by a Ctrl-C, sends SIGTERM after it
 
@@ -48,11 +49,13 @@ class Interrupts:
     def __enter__(self) -> Interrupts:
         self._before = {each: signal.getsignal(each) for each in _SIGNALS}
         self.install()
-        logging.getLogger().addFilter(_is_news)
+        for name in _LOGGERS:
+            logging.getLogger(name).addFilter(_is_news)
         return self
 
     def __exit__(self, *_: object) -> None:
-        logging.getLogger().removeFilter(_is_news)
+        for name in _LOGGERS:
+            logging.getLogger(name).removeFilter(_is_news)
         if threading.current_thread() is threading.main_thread():
             for each, handler in self._before.items():
                 signal.signal(each, handler)
@@ -85,5 +88,5 @@ class Interrupts:
 
 
 def _is_news(record: logging.LogRecord) -> bool:
-    """Pass over what Py4J logs, with a stack trace, of the call that an interrupt broke: it is told in one line."""
-    return not (record.exc_info and record.exc_info[0] is KeyboardInterrupt)
+    """Pass over the stack traces that Py4J logs, of a call or a connection that broke: it raises the error too."""
+    return not (record.exc_info and f"{os.sep}py4j{os.sep}" in record.pathname)

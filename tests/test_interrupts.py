@@ -70,14 +70,29 @@ with Interrupts(print):
     assert subprocess.run([sys.executable, "-c", code], timeout=30, check=False).returncode == -signal.SIGINT
 
 
-def test_what_py4j_logs_of_the_broken_call_is_passed_over_and_nothing_else(caplog):
+def test_the_stack_traces_that_py4j_logs_are_passed_over_and_nothing_else(caplog):
+    broken = compile(
+        """
+for logger in (logging.getLogger(), logging.getLogger("py4j.clientserver"), logging.getLogger("py4j.java_gateway")):
+    try:
+        raise error
+    except BaseException:
+        logger.exception("while sending command")
+""",
+        "/lib/py4j-src.zip/py4j/clientserver.py",
+        "exec",
+    )
     with Interrupts(print):
-        for error in (KeyboardInterrupt(), ValueError("wrong")):
-            try:
-                raise error
-            except BaseException:
-                logging.getLogger().exception("while sending command")
-    assert [record.exc_info[0] for record in caplog.records] == [ValueError]
+        for error in (KeyboardInterrupt(), BrokenPipeError()):
+            exec(broken, {"logging": logging, "error": error})
+        logging.getLogger("py4j.clientserver").warning("a line")
+        try:
+            raise ValueError("ours")
+        except ValueError:
+            logging.getLogger().exception("somebody else's")
+    assert [record.getMessage() for record in caplog.records] == ["a line", "somebody else's"]
+    exec(broken, {"logging": logging, "error": BrokenPipeError()})
+    assert len(caplog.records) == 5
 
 
 def test_in_another_thread_it_changes_nothing():
