@@ -13,8 +13,11 @@ import pyarrow as pa
 __all__ = [
     "Artifact",
     "BOTTLENECKS",
+    "CANDIDATES",
     "DELF_MODEL",
     "FINE_TUNED_MODEL",
+    "FUSION",
+    "GLOBAL_DESCRIPTORS",
     "IMAGES",
     "LANDMARKS",
     "LOCAL_FEATURES",
@@ -24,6 +27,8 @@ __all__ = [
     "RECORDS",
     "REJECTS",
     "REPORT",
+    "RETRIEVAL_MODEL",
+    "SCORES",
     "SUBMISSION",
     "TOP_MODEL",
     "Table",
@@ -203,6 +208,42 @@ PREDICTIONS = Table(
     doc="the k best landmarks of every test image that could be fetched",
 )
 
+GLOBAL_DESCRIPTORS = Table(
+    "global_descriptors",
+    pa.schema(
+        [
+            _ID,
+            _SPLIT,
+            _LANDMARK_ID,
+            _CLASS_INDEX,
+            _REFERENCE_RANK,
+            _column("descriptor", pa.binary(), "(C,) float16, pooled over the image and its views, of unit length"),
+        ]
+    ),
+    order=("split", "id"),
+    doc="one vector of every image that keeps a larger copy",
+)
+
+CANDIDATES = Table(
+    "candidates",
+    pa.schema(
+        [
+            _ID,
+            _column("split", pa.string(), "test; train and non_landmark: plays a test image, to weigh the evidence by"),
+            _column("true_landmark_id", pa.int64(), f"of an image that plays one; {NO_CLASS} = of none, or not known"),
+            _column("rank", pa.int32(), "0 = the one its neighbours speak for most"),
+            _LANDMARK_ID,
+            _CLASS_INDEX,
+            _column("neighbours", pa.float32(), "similarity of the nearest training images, summed by landmark"),
+            _column("centroid", pa.float32(), "similarity to the mean of the landmark's images, -1 to 1"),
+            _column("head", pa.float32(), "log of the linear head's probability; 0 without a head"),
+            _column("non_landmark", pa.float32(), "mean similarity to the nearest photos of no landmark"),
+        ]
+    ),
+    order=("split", "id", "rank"),
+    doc="landmarks that retrieval and head name for test images and for those that play one, with the evidence",
+)
+
 LOCAL_FEATURES = Table(
     "local_features",
     pa.schema(
@@ -239,6 +280,21 @@ VERIFICATIONS = Table(
     doc="geometric verification of the landmarks predicted for every test image: verify.candidates of them",
 )
 
+SCORES = Table(
+    "scores",
+    pa.schema(
+        [
+            _ID,
+            _column("rank", pa.int32(), "0 = the best"),
+            _LANDMARK_ID,
+            _column("num_inliers", pa.int32(), "as in verifications; 0 where it was not verified"),
+            _column("score", pa.float32(), "probability that the landmark is right, by all evidence"),
+        ]
+    ),
+    order=("id", "rank"),
+    doc="the candidates of every test image by the learned weights of the evidence",
+)
+
 TOP_MODEL = Artifact("top_model", "top_model", doc="Keras model, class map, training history and seed")
 FINE_TUNED_MODEL = Artifact(
     "fine_tuned_model",
@@ -250,6 +306,12 @@ DELF_MODEL = Artifact(
     "delf_model",
     doc="our own DELF: network, PCA and history; delf.json alone where local_features.kind is not delf_vgg16",
 )
+RETRIEVAL_MODEL = Artifact(
+    "retrieval_model",
+    "retrieval_model",
+    doc="whitening, whitened training images, centroids and heads: of all images, and of all but each fold",
+)
+FUSION = Artifact("fusion", "fusion.json", doc="the weights of the evidence, and the GAP that cross-validation gave")
 SUBMISSION = Artifact("submission", "submission.csv", doc="id,landmarks: a row for every id of test.csv, in its order")
 METRICS = Artifact("metrics", "metrics.json", doc="GAP and top-1 of the classifier and of each submission mode")
 REPORT = Artifact("report", "report", doc="the HTML report and its pictures")

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from landmark_spark.delf_settings import DelfSettings
 from landmark_spark.model_settings import BackboneSettings, FineTuneSettings, PredictSettings, TrainSettings
+from landmark_spark.retrieval_settings import DescriptorSettings, FusionSettings, RetrievalSettings
 from landmark_spark.setting_fields import setting
 from landmark_spark.setting_text import shown
 from landmark_spark.verification_settings import LocalFeatureSettings, VerifySettings
@@ -22,13 +23,16 @@ __all__ = [
     "Config",
     "ConfigError",
     "DelfSettings",
+    "DescriptorSettings",
     "DownloadSettings",
     "FineTuneSettings",
+    "FusionSettings",
     "IndexSettings",
     "InputSettings",
     "LocalFeatureSettings",
     "PredictSettings",
     "ReportSettings",
+    "RetrievalSettings",
     "SparkSettings",
     "SubmissionSettings",
     "ToySettings",
@@ -107,7 +111,13 @@ class DownloadSettings:
         "stretch", "stretch ignores the aspect ratio, crop takes the centre square, pad adds black bars"
     )
     large_side: int = setting(512, "longest side of the larger copy, pixels; never enlarged", minimum=64)
-    references_per_landmark: int = setting(20, "training images of a landmark that keep a larger copy", minimum=0)
+    large_images: Literal["all", "references"] = setting(
+        "all",
+        "which images keep a larger copy: all, which global descriptors need; or test images and references alone",
+    )
+    references_per_landmark: int = setting(
+        20, "training images of a landmark that others may be verified against; they keep a larger copy", minimum=0
+    )
     jpeg_quality: int = setting(95, "of the square picture", minimum=1, maximum=100)
     large_jpeg_quality: int = setting(90, "of the larger copy", minimum=1, maximum=100)
     opt_out: str = setting(
@@ -142,9 +152,9 @@ class SubmissionSettings:
 
     SPEED: ClassVar[frozenset[str]] = frozenset()
 
-    mode: Literal["fused", "decision", "classifier"] = setting(
-        "fused",
-        "fused: confidence + min(inliers, full) / full; decision: only what was verified; classifier: confidence alone",
+    mode: Literal["learned", "fused", "decision", "classifier"] = setting(
+        "learned",
+        "learned: by the evidence of fuse_evidence, from descriptors, head and inliers; fused: confidence + min(inliers, full) / full; decision: only what was verified; classifier: confidence alone",
     )
     full_inliers: int = setting(35, "inliers from which the fused score rises no further", minimum=1)
 
@@ -189,9 +199,12 @@ class Config:
     train: TrainSettings = field(default_factory=TrainSettings)
     fine_tune: FineTuneSettings = field(default_factory=FineTuneSettings)
     predict: PredictSettings = field(default_factory=PredictSettings)
+    descriptors: DescriptorSettings = field(default_factory=DescriptorSettings)
+    retrieval: RetrievalSettings = field(default_factory=RetrievalSettings)
     delf: DelfSettings = field(default_factory=DelfSettings)
     local_features: LocalFeatureSettings = field(default_factory=LocalFeatureSettings)
     verify: VerifySettings = field(default_factory=VerifySettings)
+    fusion: FusionSettings = field(default_factory=FusionSettings)
     submission: SubmissionSettings = field(default_factory=SubmissionSettings)
     report: ReportSettings = field(default_factory=ReportSettings)
     spark: SparkSettings = field(default_factory=SparkSettings)

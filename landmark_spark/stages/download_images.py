@@ -112,7 +112,8 @@ class _Download:
         if "status" in row and not matches_status(row["status"], self.retry):
             return _kept(row)
         is_reference = 0 <= row["reference_rank"] < self.settings.references_per_landmark
-        return Job(resolve_url(row["url"], self.base_url), with_large=row["split"] == "test" or is_reference)
+        with_large = self.settings.large_images == "all" or row["split"] == "test" or is_reference
+        return Job(resolve_url(row["url"], self.base_url), with_large=with_large)
 
     def _fill(self, row: dict[str, Any], result: Downloaded) -> None:
         """Put what became of a row's URL into it."""
