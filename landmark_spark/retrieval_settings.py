@@ -53,7 +53,7 @@ class RetrievalSettings:
     non_landmark_neighbours: int = setting(5, "nearest photos of no landmark whose similarity is averaged", minimum=1)
     candidates: int = setting(
         2,
-        "landmarks that each of neighbours, centroids and head names for an image; all of them are verified",
+        "landmarks that each of neighbours, centroids and head names for an image; all are verified",
         minimum=1,
     )
     head: Literal["linear", "none"] = setting(

@@ -154,7 +154,8 @@ class SubmissionSettings:
 
     mode: Literal["learned", "fused", "decision", "classifier"] = setting(
         "learned",
-        "learned: by the evidence of fuse_evidence, from descriptors, head and inliers; fused: confidence + min(inliers, full) / full; decision: only what was verified; classifier: confidence alone",
+        "learned: probability by all evidence that fuse_evidence weighs; fused: confidence + min(inliers, full) / full; "
+        "decision: only what was verified; classifier: confidence alone",
     )
     full_inliers: int = setting(35, "inliers from which the fused score rises no further", minimum=1)
 
