@@ -58,8 +58,8 @@ class Claim:
         """Refuse what no run would have written."""
         process = self.process
         texts = (self.run, self.command, self.since, self.state, self.stage, process.host, process.machine)
-        numbers = (self.beat, process.pid)
-        if not (all(isinstance(each, str) for each in (*texts, process.started)) and all(map(_is_count, numbers))):
+        numbers = _is_count(self.beat) and _is_pid(process.pid)
+        if not (all(isinstance(each, str) for each in (*texts, process.started)) and numbers):
             raise ValueError(f"a claim should say who holds what. Received: {self!r}")
 
     @classmethod
@@ -88,6 +88,11 @@ class Claim:
 
 def _is_count(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _is_pid(value: object) -> bool:
+    """Tell whether a value may be the number of one process: 0 and less stand for groups of them."""
+    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value < 2**31
 
 
 def _part(value: Any) -> Part:

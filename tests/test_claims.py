@@ -77,7 +77,7 @@ def test_a_claim_reads_back_as_it_was_written():
         {"writes": {"images": [3, 2]}},
         {"writes": {"images": ["1", 2]}},
         {"writes": None},
-        {"process": {"host": "h", "machine": "m", "pid": -1, "started": ""}},
+        *({"process": {"host": "h", "machine": "m", "pid": pid, "started": ""}} for pid in (-1, 0, True, 2**31, "7")),
         {"beat": "1"},
         {"run": None},
         {"more": 1},

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from landmark_spark import run_lock
+from landmark_spark import processes, run_lock
 from landmark_spark.claims import ALL, Claim, Process
 from landmark_spark.commits import StoreError
 from landmark_spark.ledger import LOCKS, Ledger
@@ -126,6 +126,37 @@ def test_a_dead_child_that_nobody_has_reaped_is_gone():
         assert time.monotonic() < deadline
         time.sleep(0.01)
     os.waitpid(pid, 0)
+
+
+def test_where_processes_are_hidden_only_one_without_a_number_is_known_to_have_ended(tmp_path, monkeypatch):
+    monkeypatch.setattr(processes, "_PROC", tmp_path)  # as with hidepid: no entry of another user's process
+    hidden = dataclasses.replace(this_process(), pid=1, started="100")
+    assert is_gone(hidden) is None
+    assert is_gone(dataclasses.replace(hidden, pid=2**22 + 1)) is True
+    monkeypatch.setattr(os, "kill", forbid)
+    assert is_gone(hidden) is None
+
+
+def forbid(pid, signal):
+    assert (pid, signal) == (1, 0)
+    raise PermissionError
+
+
+def test_ps_is_asked_for_times_that_are_the_same_for_every_user(tmp_path, monkeypatch):
+    ps = tmp_path / "ps"
+    ps.write_text('#!/bin/sh\necho "$TZ $LC_ALL $*"\n')
+    ps.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    monkeypatch.setattr(processes, "_BOOT", tmp_path / "none")
+    assert this_process().started == f"UTC C -o lstart= -p {os.getpid()}"
+
+
+def test_a_process_that_ps_says_nothing_of_is_gone(tmp_path, monkeypatch):
+    monkeypatch.setattr(processes, "_BOOT", tmp_path / "none")
+    me = this_process()
+    assert is_gone(me) is False
+    assert is_gone(dataclasses.replace(me, pid=2**22 + 1)) is True
 
 
 def leave_claim_of_another_machine(ledger, beat=0):
