@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from math import gcd
 from typing import Any
 
-from landmark_spark.commits import FORMAT, StoreError
+from landmark_spark.commits import FORMAT, StoreError, values_of
 
 __all__ = ["ALL", "EVERYTHING", "Claim", "Part", "Process", "conflict"]
 
@@ -64,15 +64,14 @@ class Claim:
 
     @classmethod
     def from_json(cls, text: str) -> Claim:
-        """Read a claim; raises StoreError for text that is none."""
+        """Read a claim; raises StoreError for text that is none, NewerFormatError for one of a later release."""
+        values = values_of(text, "a lock")
         try:
-            values = json.loads(text)
-            values.pop("format", None)
             values["process"] = Process(**values["process"])
             for name in ("writes", "reads"):
                 values[name] = {output: _part(each) for output, each in values[name].items()}
             return cls(**values)
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise StoreError(f"a lock should be the JSON that a run wrote. Received: {text[:200]!r}") from error
 
     def to_json(self) -> str:

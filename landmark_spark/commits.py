@@ -27,6 +27,7 @@ __all__ = [
     "StoreError",
     "digest_of",
     "now",
+    "values_of",
 ]
 
 WHOLE = -1
@@ -122,7 +123,7 @@ class Commit:
 
         Raises StoreError for text that is none, NewerFormatError for one of a later format.
         """
-        values = _from_json(text, "a commit")
+        values = values_of(text, "a commit")
         try:
             values["files"] = tuple(FileEntry(**each) for each in values["files"])
             values["stamp"] = Stamp(**values["stamp"])
@@ -162,7 +163,7 @@ class Note:
     @classmethod
     def from_json(cls, text: str) -> Note:
         """Read a note; raises StoreError for text that is none."""
-        values = _from_json(text, "a note")
+        values = values_of(text, "a note")
         try:
             return cls(**values)
         except (ValueError, TypeError, RecursionError) as error:
@@ -190,7 +191,7 @@ class Mark:
     @classmethod
     def from_json(cls, text: str) -> Mark:
         """Read a mark; raises StoreError for text that is none."""
-        values = _from_json(text, "a mark")
+        values = values_of(text, "a mark")
         try:
             return cls(**values)
         except (ValueError, TypeError, RecursionError) as error:
@@ -201,7 +202,11 @@ class Mark:
         return _to_json(self)
 
 
-def _from_json(text: str, what: str) -> dict[str, Any]:
+def values_of(text: str, what: str) -> dict[str, Any]:
+    """Return what a file of the books says, without its format. Raises NewerFormatError, StoreError for any other text.
+
+    what: the kind of file, for the message.
+    """
     try:
         values = json.loads(text)
         found = values.pop("format", 1)
@@ -210,10 +215,11 @@ def _from_json(text: str, what: str) -> dict[str, Any]:
     except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise StoreError(f"{what} should be the JSON that the store wrote. Received: {text[:200]!r}") from error
     if found > FORMAT:
-        name = f"{values.get('output')} shard {values.get('shard')}"
+        named = [str(values[each])[:80] for each in ("output", "shard") if each in values]
+        name = f" for {named[0]} shard {named[1]}" if len(named) == 2 else ""
         raise NewerFormatError(
             f"the store should be of format {FORMAT} or earlier: a later release of landmark_spark has written to it. "
-            f"Received: {what} of format {found} for {name[:80]}"
+            f"Received: {what} of format {found}{name}"
         )
     return values
 

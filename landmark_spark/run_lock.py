@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from landmark_spark.claims import Claim, Part, conflict
-from landmark_spark.commits import StoreError, now
+from landmark_spark.commits import NewerFormatError, StoreError, now
 from landmark_spark.ledger import LOCKS, Ledger
 from landmark_spark.processes import is_gone, this_process
 
@@ -207,11 +207,16 @@ class _Watch:
 
 
 def _claims(ledger: Ledger) -> dict[str, Claim]:
-    """Return all claims by run; one that cannot be read is noted in ``unreadable`` and holds nothing."""
+    """Return all claims by run; one that cannot be read is noted in ``unreadable`` and holds nothing.
+
+    Raises NewerFormatError for one of a later release: nobody here can tell what it holds.
+    """
     found = {}
     for name, text in ledger.json_files(LOCKS).items():
         try:
             claim = Claim.from_json(text)
+        except NewerFormatError as error:
+            raise NewerFormatError(f"{error}, {name}: it may be at work, or has left it") from None
         except StoreError as error:
             ledger.unreadable[name] = str(error)
         else:

@@ -202,6 +202,8 @@ def _lock(store: Store, entry: Entry) -> Iterator[Unneeded]:
     data = store.read_bytes(entry.path)
     try:
         claim = Claim.from_json((data or b"").decode(errors="replace"))
+    except NewerFormatError:
+        raise
     except StoreError:
         if data is not None:
             yield Unneeded(entry, "a lock that cannot be read, and holds nothing")

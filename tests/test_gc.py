@@ -15,7 +15,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 from landmark_spark import garbage_collection
 from landmark_spark.claims import ALL, EVERYTHING, Claim
 from landmark_spark.cli import main
-from landmark_spark.commits import FORMAT, WHOLE, Commit, Mark, Note, Stamp, StoreError
+from landmark_spark.commits import FORMAT, WHOLE, Commit, Mark, NewerFormatError, Note, Stamp, StoreError
 from landmark_spark.garbage_collection import list_unneeded, remove_unneeded
 from landmark_spark.processes import this_process
 from landmark_spark.run_lock import Asking, LockedError, held_lock
@@ -25,6 +25,7 @@ from landmark_spark.stages.context import Context
 from landmark_spark.store import Store
 from landmark_spark.store_entries import modified_of
 from landmark_spark.store_verification import verify_store
+from landmark_spark.unneeded import find_unneeded
 
 
 @pytest.fixture
@@ -247,6 +248,18 @@ def test_a_dead_runs_lock_goes_whatever_its_age(folder):
     assert paths(found.removable) == ["_locks/dead.json"]
     assert paths(collect(folder, min_age=3600.0)) == ["_locks/dead.json"]
     assert list((folder / "_locks").iterdir()) == []
+
+
+def test_the_lock_of_a_later_release_is_said_and_never_listed(folder, capsys):
+    store = make_chain(folder)
+    store.write_bytes("_locks/x.json", json.dumps({"format": FORMAT + 1}).encode())
+    with pytest.raises(NewerFormatError):
+        find_unneeded(store, NUM_SHARDS, is_at_work=False)
+    for command in (["gc", "--yes"], ["verify-store"], ["status"]):
+        assert main([*command, "--set", f"store={folder}"]) == 1
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.endswith(f"Received: a lock of format 3, {folder}/_locks/x.json: it may be at work, or has left it")
+    assert store.exists("_locks/x.json")
 
 
 def test_while_a_run_is_at_work_nothing_is_removed(folder):

@@ -1,6 +1,7 @@
 """Two runs on one store: on one machine, where processes can be looked up, and on two, where they cannot."""
 
 import dataclasses
+import json
 import multiprocessing
 import os
 import threading
@@ -10,7 +11,7 @@ import pytest
 
 from landmark_spark import processes, run_lock
 from landmark_spark.claims import ALL, Claim, Process
-from landmark_spark.commits import StoreError
+from landmark_spark.commits import FORMAT, NewerFormatError, StoreError
 from landmark_spark.ledger import LOCKS, Ledger
 from landmark_spark.processes import is_gone, this_process
 from landmark_spark.run_lock import Asking, LockedError, held_lock, living_claims
@@ -247,6 +248,18 @@ def test_a_lock_that_cannot_be_read_holds_nothing_and_is_said_so(tmp_path, text)
     ledger.write_bytes(f"{LOCKS}/x.json", text.encode(errors="surrogateescape"))
     with held_lock(ledger, asking(), nothing_to_say):
         assert list(ledger.unreadable) == [f"{tmp_path}/{LOCKS}/x.json"]
+
+
+def test_the_lock_of_a_later_release_is_said_in_one_line_and_stays(tmp_path):
+    ledger = Ledger(str(tmp_path))
+    text = json.dumps({"format": FORMAT + 1, "holds": "what this release cannot know"})
+    ledger.write_bytes(f"{LOCKS}/x.json", text.encode())
+    message = f"later release .* Received: a lock of format 3, {tmp_path}/{LOCKS}/x.json: it may be"
+    with pytest.raises(NewerFormatError, match=message), held_lock(ledger, asking(wait=True), nothing_to_say):
+        pass
+    with pytest.raises(NewerFormatError, match=message):
+        living_claims(ledger)
+    assert [each.read_text() for each in locks(tmp_path)] == [text]
 
 
 def test_a_lock_named_after_another_file_removes_nothing(tmp_path):
