@@ -242,6 +242,66 @@ def test_of_many_that_ask_at_once_one_at_a_time_holds_it(tmp_path, monkeypatch):
     assert locks(tmp_path) == []
 
 
+def leave_claim_that_only_asks(ledger, run):
+    """As a stopped process leaves it: it lives, and does not go on."""
+    claim = Claim(run, "stopped run", this_process(), "then", {"images": ALL})
+    ledger.write_bytes(f"{LOCKS}/{run}.json", claim.to_json().encode())
+    return claim
+
+
+@pytest.fixture
+def little_asking(monkeypatch):
+    monkeypatch.setattr(run_lock, "_MAX_ASKING", 0.2)
+    monkeypatch.setattr(run_lock, "_MAX_PAUSE", 0.02)
+    monkeypatch.setattr(run_lock, "_POLL", 0.02)
+
+
+@pytest.mark.parametrize("run", ["0" * 32, "g" * 32])  # which a run makes way for, and which it does not
+def test_a_run_that_only_asks_and_does_not_go_on_is_refused_in_the_end(tmp_path, little_asking, run):
+    ledger = Ledger(str(tmp_path))
+    leave_claim_that_only_asks(ledger, run)
+    began = time.monotonic()
+    message = (
+        f"own for images. Received: 'stopped run' on .*, which has been asking for more than 0 s: .*{LOCKS}/{run}.json"
+    )
+    with pytest.raises(LockedError, match=message), held_lock(ledger, asking(), nothing_to_say):
+        pass
+    assert time.monotonic() - began >= 0.2
+    assert [each.stem for each in locks(tmp_path)] == [run]
+
+
+@pytest.mark.parametrize("run", ["0" * 32, "g" * 32])
+def test_who_waits_for_one_that_only_asks_is_told_so_once(tmp_path, little_asking, run):
+    ledger, said = Ledger(str(tmp_path)), []
+    leave_claim_that_only_asks(ledger, run)
+
+    def tell(line):
+        said.append(line)
+        threading.Timer(0.2, ledger.remove, [[f"{LOCKS}/{run}.json"]]).start()  # ten more looks
+
+    with held_lock(ledger, asking(wait=True), tell):
+        assert len(locks(tmp_path)) == 1
+    (line,) = said
+    assert line.startswith("waiting for 'stopped run' on host")
+    assert line.endswith(", which has been asking for more than 0 s: it may be stopped, or hang")
+
+
+def test_who_asks_anew_after_each_holder_is_not_taken_for_one_that_hangs(tmp_path, little_asking):
+    ledger = Ledger(str(tmp_path))
+    one = leave_claim_that_only_asks(ledger, "0" * 32)
+    holder = dataclasses.replace(one, run="1" * 32, state="held")
+    watch = run_lock._Watch(ledger, nothing_to_say)
+    assert watch.blocking([one]) == []
+    assert watch.blocking([one, holder]) == [holder]
+    time.sleep(0.25)
+    assert watch.blocking([one]) == []
+    assert watch.blocking([]) == []
+    time.sleep(0.25)
+    assert watch.blocking([one]) == []
+    time.sleep(0.25)
+    assert watch.blocking([one]) == [one]
+
+
 @pytest.mark.parametrize("text", ["", "{}", "[]", "\udcff"])
 def test_a_lock_that_cannot_be_read_holds_nothing_and_is_said_so(tmp_path, text):
     ledger = Ledger(str(tmp_path))
