@@ -11,7 +11,7 @@ from typing import Any
 
 from landmark_spark.commits import FORMAT, StoreError, values_of
 
-__all__ = ["ALL", "EVERYTHING", "Claim", "Part", "Process", "conflict"]
+__all__ = ["ALL", "EVERYTHING", "Claim", "Holder", "Part", "Process", "conflict"]
 
 Part = tuple[int, int] | None
 """(i, n), i from 1: the shards s with s % n == i - 1; ALL for every shard."""
@@ -83,6 +83,25 @@ class Claim:
         """Say who it is, for a message."""
         at = f", now at {self.stage}" if self.stage else ""
         return f"'{self.command}' on host {self.process.host}, process {self.process.pid}, since {self.since}{at}"
+
+
+@dataclass(frozen=True)
+class Holder(Claim):
+    """A claim that is held. known_to_live: its process was looked up; from another machine that cannot be done."""
+
+    known_to_live: bool = True
+
+    @classmethod
+    def of(cls, claim: Claim, *, known_to_live: bool) -> Holder:
+        """Return a claim with what is known of its process."""
+        values = {each.name: getattr(claim, each.name) for each in dataclasses.fields(Claim)}
+        return cls(**values, known_to_live=known_to_live)
+
+    @property
+    def holder(self) -> str:
+        """Say who it is, for a message, and whether it may have ended."""
+        who = super().holder
+        return who if self.known_to_live else f"{who} (it may have ended: that cannot be told from here)"
 
 
 def _is_count(value: object) -> bool:

@@ -24,7 +24,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
-from landmark_spark.claims import Claim, Part, conflict
+from landmark_spark.claims import Claim, Holder, Part, conflict
 from landmark_spark.commits import NewerFormatError, StoreError, now
 from landmark_spark.ledger import LOCKS, Ledger
 from landmark_spark.processes import is_gone, this_process
@@ -108,9 +108,10 @@ def held_lock(ledger: Ledger, asking: Asking, tell: Tell) -> Iterator[RunLock]:
         lock.let_go()
 
 
-def living_claims(ledger: Ledger) -> list[Claim]:
+def living_claims(ledger: Ledger) -> list[Holder]:
     """Return the claims that are held, without those whose process is known to have ended."""
-    found = [claim for claim in _claims(ledger).values() if claim.state == "held" and not is_gone(claim.process)]
+    held = [(claim, is_gone(claim.process)) for claim in _claims(ledger).values() if claim.state == "held"]
+    found = [Holder.of(claim, known_to_live=gone is False) for claim, gone in held if gone is not True]
     return sorted(found, key=lambda claim: (claim.since, claim.run))
 
 

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from landmark_spark.claims import Claim
+from landmark_spark.claims import Holder
 from landmark_spark.commits import Commit, Note
 from landmark_spark.planning import Choice, PlannedStage
 from landmark_spark.row_counts import count_by_first
@@ -26,10 +26,10 @@ __all__ = ["Downloads", "StageState", "Status", "take_status"]
 class StageState:
     """One stage, and why it would run.
 
-    state: running; failed, in its last run; up to date; partial, some shards are; stale, none is; or not made.
-    wanting: the shards that are not up to date; empty for what is made whole. made: when its newest shard was
-    committed, UTC; "" where there is none. seconds: of its last run; None where it has not run. error: of its last run,
-    in one line, "" where that succeeded.
+    state: running, and a process of this machine is at it; failed, in its last run; up to date; partial, some shards
+    are; stale, none is; or not made. wanting: the shards that are not up to date; empty for what is made whole. made:
+    when its newest shard was committed, UTC; "" where there is none. seconds: of its last run; None where it has not
+    run. error: of its last run, in one line, "" where that succeeded.
     """
 
     stage: str
@@ -58,14 +58,15 @@ class Downloads:
 class Status:
     """Where a store stands.
 
-    in_work: the shards that a task has begun and not committed, with its last note. holders: the runs at work on it.
+    in_work: the shards that a task has begun and not committed, with its last note. holders: the runs at work on it,
+    and those of which it cannot be told from here whether they have ended.
     """
 
     store: str
     stages: tuple[StageState, ...]
     downloads: Downloads
     in_work: tuple[Note, ...]
-    holders: tuple[Claim, ...] = ()
+    holders: tuple[Holder, ...] = ()
 
     def to_json(self) -> str:
         """Write it for machines."""
@@ -78,7 +79,7 @@ def take_status(config: Config) -> Status:
     planned = plan(config, Choice())
     notes = [note for each in planned for note in _notes(store, each)]
     holders = living_claims(store)
-    running = {claim.stage for claim in holders}
+    running = {claim.stage for claim in holders if claim.known_to_live}
     return Status(
         store=store.url,
         stages=tuple(_state(store, each, config.index.num_shards, running) for each in planned),

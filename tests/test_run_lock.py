@@ -262,7 +262,7 @@ def test_a_run_that_only_asks_and_does_not_go_on_is_refused_in_the_end(tmp_path,
     leave_claim_that_only_asks(ledger, run)
     began = time.monotonic()
     message = (
-        f"own for images. Received: 'stopped run' on .*, which has been asking for more than 0 s: .*{LOCKS}/{run}.json"
+        f"for images. Received: 'stopped run' on .*, which has been asking for more than 0 s: .*{LOCKS}/{run}.json"
     )
     with pytest.raises(LockedError, match=message), held_lock(ledger, asking(), nothing_to_say):
         pass

@@ -2,14 +2,17 @@
 
 import dataclasses
 import json
+import os
 
 import pytest
 
+from landmark_spark.claims import ALL, Claim
 from landmark_spark.cli import main
 from landmark_spark.commits import WHOLE, Commit, FileEntry
 from landmark_spark.config import load_config
 from landmark_spark.pipeline import expectations, stage_named
 from landmark_spark.planning import Choice, Inventory, input_digests
+from landmark_spark.processes import this_process
 from landmark_spark.run_lock import Asking, held_lock
 from landmark_spark.run_records import RunRecord, read_record, write_record
 from landmark_spark.runner import claimed
@@ -96,12 +99,30 @@ def test_the_runs_at_work_are_named_with_their_stage(config, store, capsys):
         assert main(["status", *options(config), "--json"]) == 0
         told = json.loads(capsys.readouterr().out)
     (holder,) = told["holders"]
-    assert (holder["command"], holder["stage"], holder["process"]["pid"] > 0) == (
-        "landmark-spark run",
-        "index_images",
-        True,
-    )
+    assert (holder["command"], holder["stage"]) == ("landmark-spark run", "index_images")
+    assert (holder["process"]["pid"], holder["known_to_live"]) == (os.getpid(), True)
     assert take_status(config).holders == ()
+
+
+def leave_lock_of_before_the_reboot(store, stage):
+    process = dataclasses.replace(this_process(), machine="the boot before")
+    claim = Claim("ab" * 16, "landmark-spark run", process, "then", {"records": ALL}, state="held", stage=stage)
+    store.write_bytes(f"_locks/{claim.run}.json", claim.to_json().encode())
+
+
+def test_a_lock_of_before_a_reboot_or_of_another_machine_hides_no_failure_and_is_told_as_not_known(
+    config, store, capsys
+):
+    leave_lock_of_before_the_reboot(store, "index_images")
+    assert states(config)["index_images"].state == "not made"
+    write_record(store, RunRecord("index_images", 1, 0, 1.0, "records not made yet", error="No space left"))
+    assert states(config)["index_images"].state == "failed"
+    assert main(["status", *options(config)]) == 0
+    (line,) = [each for each in capsys.readouterr().out.splitlines() if each.startswith("a run is at work")]
+    assert line.endswith("since then, now at index_images (it may have ended: that cannot be told from here)")
+    assert main(["status", *options(config), "--json"]) == 0
+    (holder,) = json.loads(capsys.readouterr().out)["holders"]
+    assert (holder["stage"], holder["known_to_live"]) == ("index_images", False)
 
 
 def test_a_damaged_record_is_none(store):
