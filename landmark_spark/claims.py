@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from math import gcd
 from typing import Any
 
+from landmark_spark.book_fields import are_lines, is_count
 from landmark_spark.commits import FORMAT, StoreError, values_of
 
 __all__ = ["ALL", "EVERYTHING", "Claim", "Holder", "Part", "Process", "conflict"]
@@ -57,9 +58,9 @@ class Claim:
     def __post_init__(self) -> None:
         """Refuse what no run would have written."""
         process = self.process
-        texts = (self.run, self.command, self.since, self.state, self.stage, process.host, process.machine)
-        numbers = _is_count(self.beat) and _is_pid(process.pid)
-        if not (all(isinstance(each, str) for each in (*texts, process.started)) and numbers):
+        own = (self.run, self.command, self.since, self.state, self.stage, *self.writes, *self.reads)
+        texts = are_lines(*own, process.host, process.machine, process.started)
+        if not (texts and is_count(self.beat) and _is_pid(process.pid)):
             raise ValueError(f"a claim should say who holds what. Received: {self!r}")
 
     @classmethod
@@ -104,13 +105,9 @@ class Holder(Claim):
         return who if self.known_to_live else f"{who} (it may have ended: that cannot be told from here)"
 
 
-def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
-
-
-def _is_pid(value: object) -> bool:
+def _is_pid(value: int) -> bool:
     """Tell whether a value may be the number of one process: 0 and less stand for groups of them."""
-    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value < 2**31
+    return is_count(value) and 1 <= value < 2**31
 
 
 def _part(value: Any) -> Part:

@@ -9,6 +9,8 @@ from collections.abc import Iterable
 import fsspec
 
 from landmark_spark.commits import WHOLE, Commit, FileEntry, Mark, NewerFormatError, Note, StoreError
+from landmark_spark.core.printable import printable
+from landmark_spark.row_counts import are_counts_by
 from landmark_spark.schemas import Artifact, Table
 from landmark_spark.whole_files import is_local, write_whole
 
@@ -34,12 +36,17 @@ class Ledger:
                 f"store should be a folder or a URL that fsspec knows. Received: {url} ({error})"
             ) from error
         self._is_local = is_local(self.file_system)
-        self.unreadable: dict[str, str] = {}  # commits that are none: path -> why
+        self.unreadable: dict[str, str] = {}  # files of the books that are none: path, printable -> why
         self.url = str(self.root) if self._is_local else url  # absolute: a task's working directory is another
 
     def path(self, *names: str) -> str:
         """Return the full path of something in the store, as people see it."""
         return "/".join([self.root.rstrip("/"), *names])
+
+    def note_unreadable(self, path: str, why: str) -> None:
+        """Note that a file of the books counts as not there, for people; others may have given it any name."""
+        top = self.path("")
+        self.unreadable[top + printable(path.removeprefix(top))] = why
 
     # Files
 
@@ -79,12 +86,14 @@ class Ledger:
             except NewerFormatError:
                 raise
             except StoreError as error:  # its shard counts as not made, and the run says so
-                self.unreadable[name] = str(error)
+                self.note_unreadable(name, str(error))
                 continue
-            if name.endswith(f"/{_path_below('_commits', output.name, commit.shard)}") and commit.output == output.name:
-                found[commit.shard] = commit
+            if not _is_at(name, "_commits", output, commit):
+                self.note_unreadable(name, f"it is the commit of {commit.output} shard {commit.shard}")
+            elif not are_counts_by(_counted(output), commit.counts):
+                self.note_unreadable(name, f"its counts should be by {', '.join(_counted(output)) or 'no column'}")
             else:
-                self.unreadable[name] = f"it is the commit of {commit.output} shard {commit.shard}"
+                found[commit.shard] = commit
         return found
 
     def commit(self, commit: Commit) -> Commit:
@@ -113,12 +122,12 @@ class Ledger:
             except NewerFormatError:
                 raise
             except StoreError as error:
-                self.unreadable[name] = str(error)
+                self.note_unreadable(name, str(error))
                 continue
-            if mark.output == output.name and name.endswith(f"/{_path_below('_marks', output.name, mark.shard)}"):
+            if _is_at(name, "_marks", output, mark):
                 found[mark.shard] = mark
             else:
-                self.unreadable[name] = f"it is the mark of {mark.output} shard {mark.shard}"
+                self.note_unreadable(name, f"it is the mark of {mark.output} shard {mark.shard}")
         return found
 
     # Locks
@@ -144,7 +153,7 @@ class Ledger:
         for name, text in self.json_files("_progress", table.name).items():
             with contextlib.suppress(StoreError):
                 note = Note.from_json(text)
-                if note.output == table.name and name.endswith(f"/shard={note.shard}.json"):
+                if _is_at(name, "_progress", table, note) and are_counts_by(table.counted, note.counts):
                     found[note.shard] = note
         return found
 
@@ -188,6 +197,15 @@ class Ledger:
             if not isinstance(data, Exception):
                 texts[name] = bytes(data).decode(errors="replace")
         return texts
+
+
+def _is_at(name: str, top: str, output: Output, book: Commit | Mark | Note) -> bool:
+    """Tell whether a file of the books lies where what it says belongs."""
+    return book.output == output.name and name.endswith(f"/{_path_below(top, output.name, book.shard)}")
+
+
+def _counted(output: Output) -> tuple[str, ...]:
+    return output.counted if isinstance(output, Table) else ()
 
 
 def _path_below(top: str, name: str, shard: int) -> str:

@@ -26,6 +26,7 @@ from dataclasses import dataclass
 
 from landmark_spark.claims import Claim, Holder, Part, conflict
 from landmark_spark.commits import NewerFormatError, StoreError, now
+from landmark_spark.core.printable import printable
 from landmark_spark.ledger import LOCKS, Ledger
 from landmark_spark.processes import is_gone, this_process
 
@@ -116,7 +117,8 @@ def living_claims(ledger: Ledger) -> list[Holder]:
 
 
 def _acquire(ledger: Ledger, asking: Asking, tell: Tell) -> Claim:
-    mine = Claim(uuid.uuid4().hex, asking.command, this_process(), now(), asking.writes, asking.reads)
+    command = printable(asking.command)
+    mine = Claim(uuid.uuid4().hex, command, this_process(), now(), asking.writes, asking.reads)
     watch = _Watch(ledger, tell)
     _check_writable(ledger, mine)
     try:
@@ -240,14 +242,14 @@ def _claims(ledger: Ledger) -> dict[str, Claim]:
         try:
             claim = Claim.from_json(text)
         except NewerFormatError as error:
-            raise NewerFormatError(f"{error}, {name}: it may be at work, or has left it") from None
+            raise NewerFormatError(f"{error}, {printable(name)}: it may be at work, or has left it") from None
         except StoreError as error:
-            ledger.unreadable[name] = str(error)
+            ledger.note_unreadable(name, str(error))
         else:
             if name.endswith(f"/{_path(claim)}"):
                 found[claim.run] = claim
             else:
-                ledger.unreadable[name] = f"it is the lock of run {claim.run!r}"
+                ledger.note_unreadable(name, f"it is the lock of run {claim.run!r}")
     return found
 
 

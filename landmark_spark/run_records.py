@@ -7,6 +7,7 @@ import json
 from dataclasses import dataclass
 
 from landmark_spark.commits import FORMAT, now
+from landmark_spark.core.printable import printable
 from landmark_spark.ledger import Ledger
 
 __all__ = ["RUNS", "RunRecord", "read_record", "write_record"]
@@ -38,7 +39,10 @@ def write_record(ledger: Ledger, record: RunRecord) -> None:
 
 
 def read_record(ledger: Ledger, stage: str) -> RunRecord | None:
-    """Return the record of a stage; None where there is none, or it is damaged: it decides nothing."""
+    """Return the record of a stage; None where there is none, or it is damaged: it decides nothing.
+
+    Its texts are made printable: what an error quotes may be anything.
+    """
     try:
         values = json.loads(ledger.read_bytes(_path(stage)) or b"null")
         return RunRecord(
@@ -46,9 +50,9 @@ def read_record(ledger: Ledger, stage: str) -> RunRecord | None:
             num_shards=int(values["num_shards"]),
             num_rows=int(values["num_rows"]),
             seconds=float(values["seconds"]),
-            reason=str(values["reason"]),
-            error=str(values.get("error", "")),
-            ended=str(values.get("ended", "")),
+            reason=printable(str(values["reason"])),
+            error=printable(str(values.get("error", ""))),
+            ended=printable(str(values.get("ended", ""))),
         )
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
         return None

@@ -5,9 +5,10 @@ from __future__ import annotations
 import functools
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
+from landmark_spark.book_fields import are_lines, is_count
 from landmark_spark.claims import ALL, Part
 from landmark_spark.input_checks import DamagedInputError, StageError
 from landmark_spark.interrupts import AGAIN, GOING_ON, Interrupted, Interrupts
@@ -143,7 +144,19 @@ def read_metrics(config: Config) -> dict[str, Any] | None:
     """Return metrics.json of a store; None where there is none, or it is no longer what the run wrote."""
     data = Store(config.store).read_bytes(METRICS.path)
     try:
-        metrics: dict[str, Any] | None = json.loads(data or b"null")
-    except ValueError:
+        metrics: dict[str, Any] = json.loads(data or b"null")
+        return metrics if _are_metrics(metrics) else None
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None
-    return metrics
+
+
+def _are_metrics(values: Mapping[str, Any]) -> bool:
+    """Tell whether values are what write_report writes, as far as it is shown."""
+    counts, modes = values["counts"], values["modes"]
+    numbers = [counts["rejects"], counts["failed_downloads"], *(each["num_predictions"] for each in modes.values())]
+    shares = [each[name] for each in modes.values() for name in ("gap", "top1")]
+    return (
+        are_lines(values["submission_mode"], *modes)
+        and all(map(is_count, numbers))
+        and all(isinstance(each, int | float) and 0 <= each <= 1 for each in shares)
+    )

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from landmark_spark.claims import Holder
 from landmark_spark.commits import Commit, Note
+from landmark_spark.core.printable import printable
 from landmark_spark.planning import Choice, PlannedStage
 from landmark_spark.row_counts import count_by_first
 from landmark_spark.run_lock import living_claims
@@ -129,10 +130,11 @@ def _downloads(store: Store, notes: list[Note]) -> Downloads:
     for each in parts:
         for status, by_host in each.counts.items():
             for host, count in by_host.items():
-                hosts.setdefault(host, Counter())[status] += count
+                hosts.setdefault(printable(host), Counter())[printable(status)] += count
+    statuses = count_by_first(each.counts for each in parts)
     return Downloads(
         num_rows=sum(each.num_rows for each in parts),
         num_records=sum(each.num_rows for each in store.commits(RECORDS).values()),
-        statuses=dict(sorted(count_by_first(each.counts for each in parts).items())),
+        statuses={printable(status): count for status, count in sorted(statuses.items())},
         hosts={host: dict(sorted(counts.items())) for host, counts in sorted(hosts.items())},
     )

@@ -14,6 +14,7 @@ from landmark_spark.chain_verification import Places, chain_faults
 from landmark_spark.claims import ALL, EVERYTHING, Claim
 from landmark_spark.commit_checks import Fault, Place, check_commits, is_foreign
 from landmark_spark.commits import WHOLE, Commit, Mark, now
+from landmark_spark.core.printable import printable
 from landmark_spark.core.records import HeaderError
 from landmark_spark.ledger import Output
 from landmark_spark.place_checks import PlaceReport, check_place
@@ -171,7 +172,7 @@ def _repair(store: Store, faults: Iterable[Fault]) -> Iterator[str]:
         if "set_aside" in remedies:
             yield from _set_aside(store, output, shard)
         elif "mark" in remedies:
-            store.mark(Mark(output, shard, reason=found[0].problem))
+            store.mark(Mark(output, shard, reason=printable(found[0].problem)))
             yield f"marked: {found[0].place}"
 
 

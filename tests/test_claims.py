@@ -81,6 +81,13 @@ def test_a_claim_reads_back_as_it_was_written():
         {"beat": "1"},
         {"run": None},
         {"more": 1},
+        *({"command": each} for each in ("run \x1b[2J", "run\nrun", "run \udcff", "run\x9b")),
+        *({each: "\x1b[2J"} for each in ("run", "since", "state", "stage")),
+        *(
+            {"process": {"host": "h", "machine": "m", "pid": 7, "started": ""} | {each: "\x1b"}}
+            for each in ("host", "machine")
+        ),
+        {"writes": {"\x1b[2J": None}},
         *({"format": each} for each in (True, "3", -1, 2.5, None, [3], 2**63)),
     ],
 )

@@ -180,6 +180,19 @@ def test_each_kind_of_file_system_says_in_its_way_when_a_file_was_written(info, 
     assert modified_of(info) == seconds
 
 
+def test_names_that_others_gave_to_files_reach_no_terminal_as_they_are(folder, capsys):
+    make_chain(folder)
+    plant(folder, "images/shard=0/part-\x1b[2J.parquet", "images/shard=0/part-\udcff.parquet")
+    options = ["--set", f"store={folder}", "--set", f"index.num_shards={NUM_SHARDS}", "--min-age", "0"]
+    assert main(["gc", *options]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[-1] for line in lines if "parquet" in line] == [
+        "images/shard=0/part-\ufffd[2J.parquet",
+        "images/shard=0/part-\ufffd.parquet",
+    ]
+    assert all(line.isprintable() for line in lines)
+
+
 def test_links_to_folders_elsewhere_are_not_followed(folder, tmp_path):
     make_chain(folder)
     plant(tmp_path, "mine/precious.parquet")

@@ -66,6 +66,12 @@ def test_it_goes_with_an_error(tmp_path):
     assert locks(tmp_path) == []
 
 
+def test_a_command_with_what_a_terminal_would_obey_is_claimed_without_it(tmp_path):
+    ledger = Ledger(str(tmp_path))
+    with held_lock(ledger, Asking("a \x1b[2Jrun\udcff", {"images": ALL}), nothing_to_say):
+        assert [claim.command for claim in living_claims(ledger)] == ["a \ufffd[2Jrun\ufffd"]
+
+
 def test_a_second_run_is_refused_with_who_holds_it(tmp_path, holder):
     process, _ = holder
     message = f"for images. Received: it is held by 'a run' on host .*, process {process.pid}, since 20..-..-..T"
