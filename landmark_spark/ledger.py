@@ -12,7 +12,7 @@ from landmark_spark.commits import WHOLE, Commit, FileEntry, Mark, NewerFormatEr
 from landmark_spark.core.printable import printable
 from landmark_spark.row_counts import are_counts_by
 from landmark_spark.schemas import Artifact, Table
-from landmark_spark.whole_files import is_local, write_whole
+from landmark_spark.whole_files import is_local, is_object_store, write_whole
 
 __all__ = ["BOOKS", "LOCKS", "Ledger", "Output"]
 
@@ -67,10 +67,15 @@ class Ledger:
         return self.read_bytes(relative) is not None
 
     def remove(self, paths: Iterable[str]) -> None:
-        """Remove files, by path relative to the store; those that are not there are passed over."""
+        """Remove files, by path relative to the store; those that are not there, or are folders, are passed over."""
         for path in paths:
-            with contextlib.suppress(FileNotFoundError):
+            with contextlib.suppress(FileNotFoundError, IsADirectoryError):
                 self.file_system.rm_file(self.path(path))
+
+    def move_folder(self, relative: str, target: str) -> None:
+        """Move a folder and all that is in it, where the store has folders."""
+        self.file_system.makedirs(self.path(target).rpartition("/")[0], exist_ok=True)
+        self.file_system.mv(self.path(relative), self.path(target), recursive=True)
 
     # Commits
 
@@ -95,6 +100,12 @@ class Ledger:
             else:
                 found[commit.shard] = commit
         return found
+
+    def check_places(self, output: Output, shards: Iterable[int]) -> None:
+        """Raise StoreError where no commit of some shards can be written: before the work, not after it."""
+        for place in (_path_below("_commits", output.name, shard) for shard in shards):
+            if self.file_system.isdir(self.path(place)) and not is_object_store(self.file_system):
+                raise StoreError(f"a commit should be a file. Received: {self.path(place)} is a folder; move it away")
 
     def commit(self, commit: Commit) -> Commit:
         """Make a shard visible: what is written last. A mark of the one before goes."""
@@ -186,15 +197,20 @@ class Ledger:
         return sorted(name for name in names if name.endswith(".json"))
 
     def json_files(self, *folder: str) -> dict[str, str]:
-        """Return the text of the JSON files of a folder by full path; one that goes in between is left out."""
+        """Return the text of the JSON files of a folder by full path; one that goes in between is left out.
+
+        A folder of such a name is noted in ``unreadable``.
+        """
         names = self._names(*folder)
         # An object store is asked for all of them at once; unlike cat it takes a [ in a path for what it is.
         found = self.file_system.cat_ranges(names, None, None, on_error="return") if names else []
         texts = {}
         for name, data in zip(names, found, strict=True):
-            if isinstance(data, Exception) and not isinstance(data, FileNotFoundError):
+            if isinstance(data, IsADirectoryError):
+                self.note_unreadable(name, "it is a folder")
+            elif isinstance(data, Exception) and not isinstance(data, FileNotFoundError):
                 raise data
-            if not isinstance(data, Exception):
+            elif not isinstance(data, Exception):
                 texts[name] = bytes(data).decode(errors="replace")
         return texts
 

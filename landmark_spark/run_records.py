@@ -54,7 +54,7 @@ def read_record(ledger: Ledger, stage: str) -> RunRecord | None:
             error=printable(str(values.get("error", ""))),
             ended=printable(str(values.get("ended", ""))),
         )
-    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError, IsADirectoryError):
         return None
 
 

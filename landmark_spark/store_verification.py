@@ -178,9 +178,14 @@ def _repair(store: Store, faults: Iterable[Fault]) -> Iterator[str]:
 
 def _set_aside(store: Store, output: str, shard: int) -> Iterator[str]:
     path = f"_commits/{output}/{'whole' if shard == WHOLE else f'shard={shard}'}.json"
-    data = store.read_bytes(path)
+    aside = f"{SET_ASIDE}/{now().replace(':', '')}/{path}"
+    try:
+        data = store.read_bytes(path)
+    except IsADirectoryError:
+        store.move_folder(path, aside)
+        yield f"moved aside: {path} to {aside}"
+        return
     if data is not None:
-        aside = f"{SET_ASIDE}/{now().replace(':', '')}/{path}"
         store.write_bytes(aside, data)
         store.remove([path])
         yield f"moved aside: {path} to {aside}"

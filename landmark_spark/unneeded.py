@@ -194,7 +194,7 @@ def _in_locks(store: Store, _: _Known) -> Iterator[Unneeded]:
     for each in entries_below(store, LOCKS):
         if each.name.startswith(UNFINISHED):
             yield Unneeded(each, _UNFINISHED_WHY)
-        elif each.name.endswith(".json"):
+        elif each.name.endswith(".json") and not each.is_folder:
             yield from _lock(store, each)
 
 

@@ -193,6 +193,23 @@ def test_names_that_others_gave_to_files_reach_no_terminal_as_they_are(folder, c
     assert all(line.isprintable() for line in lines)
 
 
+@pytest.mark.parametrize("name", ["_commits/images", "_marks/images", "_progress/images", "_locks", "_runs"])
+def test_folders_in_the_place_of_books_stop_nothing_and_what_is_in_them_stays(folder, name, capsys):
+    store = make_chain(folder)
+    (folder / "_commits" / "images" / "shard=1.json").unlink()
+    place = folder / name / ("download_images.json" if name == "_runs" else "shard=1.json")
+    place.mkdir(parents=True)
+    (place.parent / "empty.json").mkdir()
+    (place / "mine.txt").write_text("mine")
+    options = ["--set", f"store={folder}", "--set", f"index.num_shards={NUM_SHARDS}"]
+    assert main(["gc", *options, "--yes", "--min-age", "0"]) == 0
+    assert main(["status", *options]) == 0
+    assert main(["verify-store", *options]) == 1  # the commit is gone
+    assert "error" not in capsys.readouterr().err
+    assert (place / "mine.txt").read_text() == "mine"
+    assert set(store.commits(IMAGES)) == {0, 2}
+
+
 def test_links_to_folders_elsewhere_are_not_followed(folder, tmp_path):
     make_chain(folder)
     plant(tmp_path, "mine/precious.parquet")

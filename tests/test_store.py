@@ -127,6 +127,38 @@ def test_a_damaged_commit_counts_as_not_there_and_is_noted(tmp_path, data):
     assert path.endswith("_commits/predictions/shard=0.json")
 
 
+def test_a_folder_in_a_commits_place_counts_as_not_there_and_a_run_says_so_before_its_work(tmp_path):
+    store = Store(str(tmp_path))
+    write(store, [rows(0, 1), rows(1, 1, 1)], [0, 1])
+    place = tmp_path / "_commits" / "predictions" / "shard=0.json"
+    place.unlink()
+    place.mkdir()
+    assert list(store.commits(PREDICTIONS)) == [1]
+    assert store.unreadable == {str(place): "it is a folder"}
+    message = f"a commit should be a file. Received: {place} is a folder; move it away"
+    with pytest.raises(StoreError, match=message):
+        store.write(None, PREDICTIONS, {0: STAMP})
+    with pytest.raises(StoreError, match=message):
+        store.check_places(PREDICTIONS, [1, 0])
+    store.check_places(PREDICTIONS, [1, 2])
+
+
+def test_a_folder_in_the_place_of_an_artifacts_commit_is_said(tmp_path):
+    store = Store(str(tmp_path))
+    (tmp_path / "_commits" / "report" / "whole.json").mkdir(parents=True)
+    with pytest.raises(StoreError, match="a commit should be a file. Received: .*report/whole.json is a folder"):
+        store.commit_artifact(REPORT, [], STAMP)
+
+
+def test_a_folder_in_the_place_of_a_mark_or_a_note_hinders_no_commit(tmp_path):
+    store = Store(str(tmp_path))
+    for name in ("_marks", "_progress"):
+        (tmp_path / name / "predictions" / "shard=0.json").mkdir(parents=True)
+    write(store, [rows(0, 1)], [0])
+    assert (list(store.commits(PREDICTIONS)), store.marks(PREDICTIONS), store.notes(PREDICTIONS)) == ([0], {}, {})
+    assert set(store.unreadable.values()) == {"it is a folder"}
+
+
 def test_a_commit_of_an_earlier_release_is_read(tmp_path):
     commit = Commit("predictions", 4, 9, "ab", (FileEntry("predictions/x", 1, "cd"),), Stamp("predict_landmarks", "f"))
     values = json.loads(commit.to_json())
