@@ -128,7 +128,11 @@ def _acquire(ledger: Ledger, asking: Asking, tell: Tell) -> Claim:
             if not others:
                 held = dataclasses.replace(mine, state="held")
                 _leave(ledger, held)
-                return held
+                # Held up between looking and writing for longer than patience lasts, it may have been taken for dead.
+                others = [claim for claim in watch.others(mine) if claim.state == "held"]
+                if not others:
+                    return held
+                ledger.remove([_path(mine)])
             pause = _POLL
             if all(watch.is_known_to_live(claim) for claim in others):
                 pause = _step_back(ledger, mine, others, asking, watch)

@@ -308,6 +308,27 @@ def test_who_asks_anew_after_each_holder_is_not_taken_for_one_that_hangs(tmp_pat
     assert watch.blocking([one]) == [one]
 
 
+def test_an_asker_that_was_taken_for_dead_does_not_hold_beside_who_took_over(tmp_path, monkeypatch):
+    store = Ledger(str(tmp_path))
+    asking = Asking("late", {"images": ALL})
+    looks = []
+
+    def others(watch, mine):  # after the first look, which sees nobody, another takes over and holds
+        looks.append(mine.state)
+        if len(looks) == 1:
+            return []
+        if len(looks) == 2:
+            run_lock._leave(store, dataclasses.replace(other, state="held"))
+        return real(watch, mine)
+
+    other = Claim("0" * 32, "early", this_process(), "2026", {"images": ALL})
+    real = run_lock._Watch.others
+    monkeypatch.setattr(run_lock._Watch, "others", others)
+    with pytest.raises(LockedError, match="held by 'early'"), held_lock(store, asking, print):
+        pass
+    assert [path.name for path in (tmp_path / "_locks").iterdir()] == [f"{other.run}.json"]
+
+
 @pytest.mark.parametrize("text", ["", "{}", "[]", "\udcff"])
 def test_a_lock_that_cannot_be_read_holds_nothing_and_is_said_so(tmp_path, text):
     ledger = Ledger(str(tmp_path))
