@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
+from landmark_spark.claims import ALL, Part
 from landmark_spark.commits import WHOLE, Commit, FileEntry, Stamp
 from landmark_spark.contents import find_damage
 from landmark_spark.core.records import HeaderError
@@ -87,7 +88,7 @@ class StageRun:
         self._clear_up(stage)
         seconds = time.monotonic() - started
         done = RunRecord(stage.name, len(decision.shards), num_rows, seconds, decision.reason)
-        write_record(self.store, done)
+        write_record(self.store, done, self._part(stage))
         made = "" if isinstance(stage.outputs[0], Artifact) else f"{num_rows} rows "
         self.tell(f"{stage.name}: {made}in {seconds:.1f} s")
         return done
@@ -98,7 +99,11 @@ class StageRun:
         """Note why a stage failed, for ``status``. Never fails itself: the disk may be full, and there is an error."""
         shards, reason = (decision.shards, decision.reason) if decision else ((), "")
         with contextlib.suppress(Exception):
-            write_record(self.store, RunRecord(stage.name, len(shards), 0, seconds, reason, error))
+            failed = RunRecord(stage.name, len(shards), 0, seconds, reason, error)
+            write_record(self.store, failed, self._part(stage))
+
+    def _part(self, stage: Stage) -> Part:
+        return self.choice.shard if stage.sharded else ALL
 
     def _clear_up(self, stage: Stage) -> None:
         """Remove the notes and the unfinished files of tasks that were killed, before a stage and after it."""

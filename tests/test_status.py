@@ -235,6 +235,26 @@ def test_results_are_shown_also_in_a_mode_of_another_release(config, store, caps
     ]
 
 
+def test_parts_that_run_side_by_side_keep_their_records_apart(store):
+    write_record(store, RunRecord("download_images", 4, 40, 8.0, "images not made yet"))
+    for index, error in ((1, ""), (2, "No space left")):
+        write_record(store, RunRecord("download_images", 2, 20, 3.0, "changed", error), (index, 2))
+    found = read_record(store, "download_images")
+    assert (found.num_shards, found.num_rows, found.seconds, found.error) == (4, 40, 6.0, "No space left")
+    write_record(store, RunRecord("download_images", 1, 10, 2.0, "changed"), (2, 2))
+    assert read_record(store, "download_images").error == ""
+
+
+@pytest.mark.parametrize("part", [None, (1, 4)])
+def test_a_record_of_all_shards_or_of_other_parts_takes_the_place_of_parts(store, part):
+    for index in (1, 2):
+        write_record(store, RunRecord("download_images", 2, 20, 3.0, "changed", "No space left"), (index, 2))
+    write_record(store, RunRecord("download_images", 1, 5, 1.0, "again"), part)
+    found = read_record(store, "download_images")
+    assert (found.num_rows, found.error) == (5, "")
+    assert len(list((Path(store.root) / "_runs").iterdir())) == 1
+
+
 def test_a_damaged_record_is_none(store):
     store.write_bytes("_runs/index_images.json", b'{"num_rows": "many"}')
     assert read_record(store, "index_images") is None
