@@ -15,7 +15,7 @@ from landmark_spark.core.submission import parse_solution
 from landmark_spark.input_checks import DamagedInputError, StageError
 from landmark_spark.interrupts import Interrupted, Interrupts
 from landmark_spark.inventory import take_inventory
-from landmark_spark.leftovers import sweep
+from landmark_spark.leftovers import sweep, sweep_folder
 from landmark_spark.pipeline import expectations
 from landmark_spark.planning import Choice, PlannedStage, plan_stages
 from landmark_spark.resources import SparkResources
@@ -24,7 +24,7 @@ from landmark_spark.run_records import RunRecord
 from landmark_spark.schemas import METRICS, Table
 from landmark_spark.settings import Config, ConfigError
 from landmark_spark.stage_run import StageRun
-from landmark_spark.store import Store
+from landmark_spark.store import CHECKPOINTS, Store
 from landmark_spark.toy.world import make_world
 
 __all__ = ["StageError", "claimed", "plan", "read_metrics", "resolve_inputs", "run"]
@@ -157,6 +157,7 @@ def _sweep_until_quiet(store: Store, choice: Choice, config: Config) -> None:
     quiet = 0
     while quiet < _QUIET_LOOKS and time.monotonic() < deadline:
         left = [path for output in outputs for path in sweep(store, output, shards)]
+        left += [path for stage in choice.stages for path in sweep_folder(store, f"{CHECKPOINTS}/{stage.name}")]
         quiet = 0 if left else quiet + 1
         time.sleep(_SECONDS_A_LOOK)
     for output in outputs:
