@@ -13,7 +13,7 @@ from landmark_spark.claims import ALL, Part
 from landmark_spark.input_checks import DamagedInputError, StageError
 from landmark_spark.interrupts import AGAIN, GOING_ON, Interrupted, Interrupts
 from landmark_spark.inventory import take_inventory
-from landmark_spark.leftovers import sweep
+from landmark_spark.leftovers import sweep, sweep_folder
 from landmark_spark.pipeline import expectations
 from landmark_spark.planning import Choice, PlannedStage, plan_stages
 from landmark_spark.resources import SparkResources
@@ -22,7 +22,7 @@ from landmark_spark.run_records import RunRecord
 from landmark_spark.schemas import METRICS, Table
 from landmark_spark.settings import Config
 from landmark_spark.stage_run import StageRun
-from landmark_spark.store import Store
+from landmark_spark.store import CHECKPOINTS, Store
 from landmark_spark.toy_inputs import TOY_WORLD, check_places, described_inputs, draw_inputs, has_inputs
 
 __all__ = ["StageError", "claimed", "plan", "read_metrics", "run"]
@@ -133,6 +133,7 @@ def _sweep_until_quiet(store: Store, choice: Choice, config: Config) -> None:
     quiet = 0
     while quiet < _QUIET_LOOKS and time.monotonic() < deadline:
         left = [path for output in outputs for path in sweep(store, output, shards)]
+        left += [path for stage in choice.stages for path in sweep_folder(store, f"{CHECKPOINTS}/{stage.name}")]
         quiet = 0 if left else quiet + 1
         time.sleep(_SECONDS_A_LOOK)
     for output in outputs:

@@ -18,7 +18,7 @@ from landmark_spark.core.records import HeaderError
 from landmark_spark.input_checks import DamagedInputError, FileChecks, StageError, check_inputs
 from landmark_spark.interrupts import Interrupts
 from landmark_spark.inventory import take_inventory
-from landmark_spark.leftovers import sweep
+from landmark_spark.leftovers import sweep, sweep_folder
 from landmark_spark.messages import take_messages
 from landmark_spark.pipeline import STAGES, Expectation, Input, Output, Stage, upstream_of
 from landmark_spark.planning import (
@@ -38,7 +38,7 @@ from landmark_spark.schemas import Artifact, Table
 from landmark_spark.session import cause_of
 from landmark_spark.settings import Config, ConfigError
 from landmark_spark.stages.context import Context
-from landmark_spark.store import Store
+from landmark_spark.store import CHECKPOINTS, Store
 from landmark_spark.toy.server import serve_folder
 
 __all__ = ["StageRun"]
@@ -112,6 +112,7 @@ class StageRun:
             sweep(self.store, output, shards)
             if isinstance(output, Table) and output.sharded:
                 self.store.forget_notes(output, shards)
+        sweep_folder(self.store, f"{CHECKPOINTS}/{stage.name}")
 
     def _run(self, stage: Stage, decision: PlannedStage, inventory: Inventory) -> int:
         self._check_inputs(stage, decision, inventory)

@@ -17,7 +17,7 @@ from store_rows import STAMP, Frame, rows, write, write_as_driver
 from landmark_spark import partition_writer
 from landmark_spark.commits import WHOLE, Commit, FileEntry, Mark, NewerFormatError, Note, Stamp, StoreError, digest_of
 from landmark_spark.ledger import Ledger
-from landmark_spark.leftovers import sweep
+from landmark_spark.leftovers import sweep, sweep_folder
 from landmark_spark.partition_writer import PartitionWriter
 from landmark_spark.schemas import LANDMARKS, PREDICTIONS, REPORT, SUBMISSION, TOP_MODEL
 from landmark_spark.store import Store
@@ -247,6 +247,17 @@ def test_what_a_killed_driver_left_of_a_result_is_swept(tmp_path):
     assert sweep(store, SUBMISSION, [WHOLE]) == ["_writing-submission.csv-1"]
     assert sweep(store, REPORT, [0, 1]) == ["report/_writing-index.html-1"]
     assert (tmp_path / "_writing-metrics.json-1").exists()
+
+
+def test_what_a_killed_training_left_of_a_checkpoint_is_swept(tmp_path):
+    store = Store(str(tmp_path))
+    assert sweep_folder(store, "_checkpoints/train_top_model") == []  # no such folder
+    kept = ["_checkpoints/train_top_model/ab/kept.npz", "_checkpoints/fine_tune/cd/_writing-kept.npz-1"]
+    left = "_checkpoints/train_top_model/ab/_writing-kept.npz-1"
+    for name in (*kept, left):
+        store.write_bytes(name, b"half")
+    assert sweep_folder(store, "_checkpoints/train_top_model") == [left]
+    assert not store.exists(left) and all(store.exists(name) for name in kept)
 
 
 def test_shards_that_are_no_longer_go_with_their_files(tmp_path):
