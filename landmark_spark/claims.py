@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from math import gcd
 from typing import Any
 
-from landmark_spark.commits import FORMAT, StoreError
+from landmark_spark.book_fields import are_lines, is_count
+from landmark_spark.commits import FORMAT, StoreError, values_of
 
-__all__ = ["ALL", "EVERYTHING", "Claim", "Part", "Process", "conflict"]
+__all__ = ["ALL", "EVERYTHING", "Claim", "Holder", "Part", "Process", "conflict"]
 
 Part = tuple[int, int] | None
 """(i, n), i from 1: the shards s with s % n == i - 1; ALL for every shard."""
@@ -57,22 +58,21 @@ class Claim:
     def __post_init__(self) -> None:
         """Refuse what no run would have written."""
         process = self.process
-        texts = (self.run, self.command, self.since, self.state, self.stage, process.host, process.machine)
-        numbers = (self.beat, process.pid)
-        if not (all(isinstance(each, str) for each in (*texts, process.started)) and all(map(_is_count, numbers))):
+        own = (self.run, self.command, self.since, self.state, self.stage, *self.writes, *self.reads)
+        texts = are_lines(*own, process.host, process.machine, process.started)
+        if not (texts and is_count(self.beat) and _is_pid(process.pid)):
             raise ValueError(f"a claim should say who holds what. Received: {self!r}")
 
     @classmethod
     def from_json(cls, text: str) -> Claim:
-        """Read a claim; raises StoreError for text that is none."""
+        """Read a claim; raises StoreError for text that is none, NewerFormatError for one of a later release."""
+        values = values_of(text, "a lock")
         try:
-            values = json.loads(text)
-            values.pop("format", None)
             values["process"] = Process(**values["process"])
             for name in ("writes", "reads"):
                 values[name] = {output: _part(each) for output, each in values[name].items()}
             return cls(**values)
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise StoreError(f"a lock should be the JSON that a run wrote. Received: {text[:200]!r}") from error
 
     def to_json(self) -> str:
@@ -86,8 +86,28 @@ class Claim:
         return f"'{self.command}' on host {self.process.host}, process {self.process.pid}, since {self.since}{at}"
 
 
-def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+@dataclass(frozen=True)
+class Holder(Claim):
+    """A claim that is held. known_to_live: its process was looked up; from another machine that cannot be done."""
+
+    known_to_live: bool = True
+
+    @classmethod
+    def of(cls, claim: Claim, *, known_to_live: bool) -> Holder:
+        """Return a claim with what is known of its process."""
+        values = {each.name: getattr(claim, each.name) for each in dataclasses.fields(Claim)}
+        return cls(**values, known_to_live=known_to_live)
+
+    @property
+    def holder(self) -> str:
+        """Say who it is, for a message, and whether it may have ended."""
+        who = super().holder
+        return who if self.known_to_live else f"{who} (it may have ended: that cannot be told from here)"
+
+
+def _is_pid(value: int) -> bool:
+    """Tell whether a value may be the number of one process: 0 and less stand for groups of them."""
+    return is_count(value) and 1 <= value < 2**31
 
 
 def _part(value: Any) -> Part:

@@ -179,7 +179,7 @@ def _print_results(config: Config) -> None:
         _print_table(
             ["result", "GAP", "top-1", "predictions"],
             [
-                [names[mode], f"{each['gap']:.4f}", f"{each['top1']:.4f}", each["num_predictions"]]
+                [names.get(mode, mode), f"{each['gap']:.4f}", f"{each['top1']:.4f}", each["num_predictions"]]
                 for mode, each in metrics["modes"].items()
             ],
         )

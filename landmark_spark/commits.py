@@ -15,6 +15,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from landmark_spark.book_fields import WHOLE, are_counts, are_lines, is_count, is_name, is_shard
+from landmark_spark.core.printable import printable
+
 __all__ = [
     "FORMAT",
     "WHOLE",
@@ -27,10 +30,8 @@ __all__ = [
     "StoreError",
     "digest_of",
     "now",
+    "values_of",
 ]
-
-WHOLE = -1
-"""Shard number of an output that is not sharded."""
 
 FORMAT = 2
 """Of the files that the store keeps its books in. Commits without a number are of format 1: their stamps say neither
@@ -55,9 +56,9 @@ class FileEntry:
 
     def __post_init__(self) -> None:
         """Refuse a path that leads out of the store."""
-        if not (isinstance(self.path, str) and all(map(_is_name, self.path.split("/")))):
+        if not (isinstance(self.path, str) and all(map(is_name, self.path.split("/")))):
             raise ValueError(f"a committed file should lie below the store. Received: {self.path!r}")
-        if not _is_count(self.num_bytes) or not isinstance(self.sha256, str):
+        if not is_count(self.num_bytes) or not are_lines(self.sha256):
             raise ValueError(f"a committed file should have a length and a digest. Received: {self!r}")
 
 
@@ -80,10 +81,10 @@ class Stamp:
 
     def __post_init__(self) -> None:
         """Refuse what the store would not have written."""
-        texts = (self.stage, self.fingerprint, self.code)
-        mappings = (self.settings, self.inputs, self.columns)
-        counts = (self.version, self.num_shards)
-        if not (_all(texts, str) and _all(mappings, Mapping) and all(map(_is_count, counts))):
+        texts = are_lines(self.stage, self.fingerprint, self.code)
+        mappings = all(isinstance(each, Mapping) for each in (self.settings, self.inputs, self.columns))
+        counts = is_count(self.version) and is_count(self.num_shards)
+        if not (texts and mappings and counts and are_lines(*self.inputs.values(), *self.columns.values())):
             raise ValueError(f"a stamp should say what made an output. Received: {self!r}")
 
 
@@ -111,9 +112,9 @@ class Commit:
 
     def __post_init__(self) -> None:
         """Refuse what the store would not have written."""
-        texts = (self.digest, self.host, self.created)
-        numbers = _is_shard(self.shard) and _is_count(self.num_rows)
-        if not (_is_name(self.output) and _all(texts, str) and numbers and _are_counts(self.counts)):
+        texts = are_lines(self.digest, self.host, self.created)
+        numbers = is_shard(self.shard) and is_count(self.num_rows)
+        if not (is_name(self.output) and texts and numbers and are_counts(self.counts)):
             raise ValueError(f"a commit should say what a shard is. Received: {self!r}")
 
     @classmethod
@@ -122,7 +123,7 @@ class Commit:
 
         Raises StoreError for text that is none, NewerFormatError for one of a later format.
         """
-        values = _from_json(text, "a commit")
+        values = values_of(text, "a commit")
         try:
             values["files"] = tuple(FileEntry(**each) for each in values["files"])
             values["stamp"] = Stamp(**values["stamp"])
@@ -154,15 +155,15 @@ class Note:
 
     def __post_init__(self) -> None:
         """Refuse what no task would have written."""
-        texts = (self.started, self.updated, self.host)
-        numbers = _is_name(self.output) and _is_shard(self.shard) and _is_count(self.num_rows) and _is_count(self.pid)
-        if not (_all(texts, str) and numbers and _are_counts(self.counts)):
+        texts = are_lines(self.started, self.updated, self.host)
+        numbers = is_shard(self.shard) and is_count(self.num_rows) and is_count(self.pid)
+        if not (is_name(self.output) and texts and numbers and are_counts(self.counts)):
             raise ValueError(f"a note should say how far a shard is. Received: {self!r}")
 
     @classmethod
     def from_json(cls, text: str) -> Note:
         """Read a note; raises StoreError for text that is none."""
-        values = _from_json(text, "a note")
+        values = values_of(text, "a note")
         try:
             return cls(**values)
         except (ValueError, TypeError, RecursionError) as error:
@@ -175,7 +176,10 @@ class Note:
 
 @dataclass(frozen=True)
 class Mark:
-    """Says of a committed shard that it must be made anew, and why; the shard's next commit removes it."""
+    """Says of a committed shard that it must be made anew, and why; the shard's next commit removes it.
+
+    reason: of one line, which is printed.
+    """
 
     output: str
     shard: int
@@ -184,16 +188,18 @@ class Mark:
 
     def __post_init__(self) -> None:
         """Refuse what the store would not have written."""
-        if not (_is_name(self.output) and _all((self.reason, self.found), str) and _is_shard(self.shard)):
+        if not (is_name(self.output) and are_lines(self.reason, self.found) and is_shard(self.shard)):
             raise ValueError(f"a mark should say what is wrong with a shard. Received: {self!r}")
 
     @classmethod
     def from_json(cls, text: str) -> Mark:
-        """Read a mark; raises StoreError for text that is none."""
-        values = _from_json(text, "a mark")
+        """Read a mark; raises StoreError for text that is none. Its reason is made printable: it may quote anything."""
+        values = values_of(text, "a mark")
         try:
+            if isinstance(values.get("reason"), str):
+                values["reason"] = printable(values["reason"])
             return cls(**values)
-        except (ValueError, TypeError, RecursionError) as error:
+        except (ValueError, TypeError) as error:
             raise StoreError(f"a mark should be the JSON that the store wrote. Received: {text[:200]!r}") from error
 
     def to_json(self) -> str:
@@ -201,53 +207,30 @@ class Mark:
         return _to_json(self)
 
 
-def _from_json(text: str, what: str) -> dict[str, Any]:
+def values_of(text: str, what: str) -> dict[str, Any]:
+    """Return what a file of the books says, without its format. Raises NewerFormatError, StoreError for any other text.
+
+    what: the kind of file, for the message.
+    """
     try:
         values = json.loads(text)
         found = values.pop("format", 1)
-        if not isinstance(values, dict) or not _is_count(found):
+        if not isinstance(values, dict) or not is_count(found):
             raise ValueError
     except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise StoreError(f"{what} should be the JSON that the store wrote. Received: {text[:200]!r}") from error
     if found > FORMAT:
-        name = f"{values.get('output')} shard {values.get('shard')}"
+        named = [printable(str(values[each]))[:80] for each in ("output", "shard") if each in values]
+        name = f" for {named[0]} shard {named[1]}" if len(named) == 2 else ""
         raise NewerFormatError(
             f"the store should be of format {FORMAT} or earlier: a later release of landmark_spark has written to it. "
-            f"Received: {what} of format {found} for {name[:80]}"
+            f"Received: {what} of format {found}{name}"
         )
     return values
 
 
 def _to_json(values: Commit | Note | Mark) -> str:
     return json.dumps({"format": FORMAT, **dataclasses.asdict(values)}, indent=1, sort_keys=True) + "\n"
-
-
-def _all(values: tuple[object, ...], kind: type) -> bool:
-    return all(isinstance(each, kind) for each in values)
-
-
-def _is_name(value: object) -> bool:
-    """Tell whether a value is one part of a path, which leads no higher."""
-    if not (isinstance(value, str) and value.isprintable()):
-        return False
-    return value not in ("", ".", "..") and not set(value) & set("/\\")
-
-
-def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63
-
-
-def _is_shard(value: object) -> bool:
-    return value == WHOLE or _is_count(value)
-
-
-def _are_counts(values: object) -> bool:
-    if not isinstance(values, Mapping):
-        return False
-    return all(
-        isinstance(key, str) and (_is_count(value) or (isinstance(value, Mapping) and _are_counts(value)))
-        for key, value in values.items()
-    )
 
 
 def digest_of(parts: Mapping[Any, str]) -> str:

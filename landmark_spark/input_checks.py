@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from landmark_spark.commits import Commit, FileEntry, Mark
+from landmark_spark.core.printable import printable
 from landmark_spark.pipeline import STAGES, Expectation, Stage
 from landmark_spark.planning import (
     Inventory,
@@ -128,7 +129,7 @@ class FileChecks:
             for file in commit.files:
                 if file.path in faults:
                     reasons[place] = faults[file.path]
-                    self.store.mark(Mark(*place, reason=faults[file.path]))
+                    self.store.mark(Mark(*place, reason=printable(faults[file.path])))
         return reasons
 
 

@@ -9,8 +9,10 @@ from collections.abc import Iterable
 import fsspec
 
 from landmark_spark.commits import WHOLE, Commit, FileEntry, Mark, NewerFormatError, Note, StoreError
+from landmark_spark.core.printable import printable
+from landmark_spark.row_counts import are_counts_by
 from landmark_spark.schemas import Artifact, Table
-from landmark_spark.whole_files import is_local, write_whole
+from landmark_spark.whole_files import is_local, is_object_store, write_whole
 
 __all__ = ["BOOKS", "LOCKS", "Ledger", "Output"]
 
@@ -34,12 +36,17 @@ class Ledger:
                 f"store should be a folder or a URL that fsspec knows. Received: {url} ({error})"
             ) from error
         self._is_local = is_local(self.file_system)
-        self.unreadable: dict[str, str] = {}  # commits that are none: path -> why
+        self.unreadable: dict[str, str] = {}  # files of the books that are none: path, printable -> why
         self.url = str(self.root) if self._is_local else url  # absolute: a task's working directory is another
 
     def path(self, *names: str) -> str:
         """Return the full path of something in the store, as people see it."""
         return "/".join([self.root.rstrip("/"), *names])
+
+    def note_unreadable(self, path: str, why: str) -> None:
+        """Note that a file of the books counts as not there, for people; others may have given it any name."""
+        top = self.path("")
+        self.unreadable[top + printable(path.removeprefix(top))] = why
 
     # Files
 
@@ -60,10 +67,15 @@ class Ledger:
         return self.read_bytes(relative) is not None
 
     def remove(self, paths: Iterable[str]) -> None:
-        """Remove files, by path relative to the store; those that are not there are passed over."""
+        """Remove files, by path relative to the store; those that are not there, or are folders, are passed over."""
         for path in paths:
-            with contextlib.suppress(FileNotFoundError):
+            with contextlib.suppress(FileNotFoundError, IsADirectoryError):
                 self.file_system.rm_file(self.path(path))
+
+    def move_folder(self, relative: str, target: str) -> None:
+        """Move a folder and all that is in it, where the store has folders."""
+        self.file_system.makedirs(self.path(target).rpartition("/")[0], exist_ok=True)
+        self.file_system.mv(self.path(relative), self.path(target), recursive=True)
 
     # Commits
 
@@ -79,13 +91,21 @@ class Ledger:
             except NewerFormatError:
                 raise
             except StoreError as error:  # its shard counts as not made, and the run says so
-                self.unreadable[name] = str(error)
+                self.note_unreadable(name, str(error))
                 continue
-            if name.endswith(f"/{_path_below('_commits', output.name, commit.shard)}") and commit.output == output.name:
-                found[commit.shard] = commit
+            if not _is_at(name, "_commits", output, commit):
+                self.note_unreadable(name, f"it is the commit of {commit.output} shard {commit.shard}")
+            elif not are_counts_by(_counted(output), commit.counts):
+                self.note_unreadable(name, f"its counts should be by {', '.join(_counted(output)) or 'no column'}")
             else:
-                self.unreadable[name] = f"it is the commit of {commit.output} shard {commit.shard}"
+                found[commit.shard] = commit
         return found
+
+    def check_places(self, output: Output, shards: Iterable[int]) -> None:
+        """Raise StoreError where no commit of some shards can be written: before the work, not after it."""
+        for place in (_path_below("_commits", output.name, shard) for shard in shards):
+            if self.file_system.isdir(self.path(place)) and not is_object_store(self.file_system):
+                raise StoreError(f"a commit should be a file. Received: {self.path(place)} is a folder; move it away")
 
     def commit(self, commit: Commit) -> Commit:
         """Make a shard visible: what is written last. A mark of the one before goes."""
@@ -113,12 +133,12 @@ class Ledger:
             except NewerFormatError:
                 raise
             except StoreError as error:
-                self.unreadable[name] = str(error)
+                self.note_unreadable(name, str(error))
                 continue
-            if mark.output == output.name and name.endswith(f"/{_path_below('_marks', output.name, mark.shard)}"):
+            if _is_at(name, "_marks", output, mark):
                 found[mark.shard] = mark
             else:
-                self.unreadable[name] = f"it is the mark of {mark.output} shard {mark.shard}"
+                self.note_unreadable(name, f"it is the mark of {mark.output} shard {mark.shard}")
         return found
 
     # Locks
@@ -144,7 +164,7 @@ class Ledger:
         for name, text in self.json_files("_progress", table.name).items():
             with contextlib.suppress(StoreError):
                 note = Note.from_json(text)
-                if note.output == table.name and name.endswith(f"/shard={note.shard}.json"):
+                if _is_at(name, "_progress", table, note) and are_counts_by(table.counted, note.counts):
                     found[note.shard] = note
         return found
 
@@ -177,17 +197,31 @@ class Ledger:
         return sorted(name for name in names if name.endswith(".json"))
 
     def json_files(self, *folder: str) -> dict[str, str]:
-        """Return the text of the JSON files of a folder by full path; one that goes in between is left out."""
+        """Return the text of the JSON files of a folder by full path; one that goes in between is left out.
+
+        A folder of such a name is noted in ``unreadable``.
+        """
         names = self._names(*folder)
         # An object store is asked for all of them at once; unlike cat it takes a [ in a path for what it is.
         found = self.file_system.cat_ranges(names, None, None, on_error="return") if names else []
         texts = {}
         for name, data in zip(names, found, strict=True):
-            if isinstance(data, Exception) and not isinstance(data, FileNotFoundError):
+            if isinstance(data, IsADirectoryError):
+                self.note_unreadable(name, "it is a folder")
+            elif isinstance(data, Exception) and not isinstance(data, FileNotFoundError):
                 raise data
-            if not isinstance(data, Exception):
+            elif not isinstance(data, Exception):
                 texts[name] = bytes(data).decode(errors="replace")
         return texts
+
+
+def _is_at(name: str, top: str, output: Output, book: Commit | Mark | Note) -> bool:
+    """Tell whether a file of the books lies where what it says belongs."""
+    return book.output == output.name and name.endswith(f"/{_path_below(top, output.name, book.shard)}")
+
+
+def _counted(output: Output) -> tuple[str, ...]:
+    return output.counted if isinstance(output, Table) else ()
 
 
 def _path_below(top: str, name: str, shard: int) -> str:

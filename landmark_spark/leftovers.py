@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import glob
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
 from landmark_spark.ledger import BOOKS, Ledger, Output
 from landmark_spark.schemas import Artifact
 from landmark_spark.whole_files import UNFINISHED, is_object_store
 
-__all__ = ["sweep"]
+__all__ = ["sweep", "sweep_folder"]
 
 
 def sweep(ledger: Ledger, output: Output, shards: Collection[int]) -> list[str]:
@@ -20,19 +20,33 @@ def sweep(ledger: Ledger, output: Output, shards: Collection[int]) -> list[str]:
     """
     if is_object_store(ledger.file_system):
         return []  # a put is all or nothing there
+    ledger.file_system.invalidate_cache()  # tasks have written since this file system last looked
     folders = {f"shard={shard}" for shard in shards}
     found = [path for path in _unfinished(ledger, output) if not output.sharded or _shard_of(path) in folders]
     ledger.remove(found)
     return found
 
 
+def sweep_folder(ledger: Ledger, folder: str) -> list[str]:
+    """Do as ``sweep`` does for all files below a folder of the store, such as a training's checkpoints."""
+    if is_object_store(ledger.file_system):
+        return []
+    ledger.file_system.invalidate_cache()
+    found = _of_unfinished_names(ledger, ledger.file_system.find(ledger.path(folder)))
+    ledger.remove(found)
+    return found
+
+
 def _unfinished(ledger: Ledger, output: Output) -> list[str]:
-    ledger.file_system.invalidate_cache()  # tasks have written since this file system last looked
     top = output.path if isinstance(output, Artifact) else output.name
     places = [top, *(f"{books}/{output.name}" for books in BOOKS)]
     paths = [path for place in places for path in ledger.file_system.find(ledger.path(place))]
     if isinstance(output, Artifact):  # a single file is written beside its place
         paths += ledger.file_system.glob(f"{glob.escape(ledger.path(''))}{UNFINISHED}{output.path}-*")
+    return _of_unfinished_names(ledger, paths)
+
+
+def _of_unfinished_names(ledger: Ledger, paths: Iterable[str]) -> list[str]:
     relative = (path.removeprefix(ledger.path("")) for path in paths)
     return [path for path in relative if path.rpartition("/")[2].startswith(UNFINISHED)]
 

@@ -7,6 +7,7 @@ import uuid
 from collections import Counter
 from collections.abc import Callable
 
+from landmark_spark.core.printable import printable
 from landmark_spark.ledger import Ledger
 
 __all__ = ["MESSAGES", "take_messages", "teller"]
@@ -30,6 +31,6 @@ def take_messages(ledger: Ledger, stage: str) -> list[str]:
     with contextlib.suppress(Exception):
         found = ledger.json_files(MESSAGES, stage)
         ledger.remove(f"{MESSAGES}/{stage}/{name.rpartition('/')[2]}" for name in found)
-        counts = Counter(found.values())
+        counts = Counter(map(printable, found.values()))
         return [f"{line} (said {count} times)" if count > 1 else line for line, count in sorted(counts.items())]
     return []

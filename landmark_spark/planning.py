@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from landmark_spark.commits import WHOLE, Commit, Stamp, digest_of
+from landmark_spark.core.printable import printable
 from landmark_spark.core.statuses import check_status_words, matches_status
 from landmark_spark.pipeline import STAGES, Expectation, Input, Output, Stage, stage_named
 from landmark_spark.row_counts import count_by_first
@@ -195,7 +196,7 @@ def _retry_reason(counts: Iterable[Mapping[str, int]]) -> str:
     total: Counter[str] = Counter()
     for each in counts:
         total.update(each)
-    listed = ", ".join(f"{count} {status}" for status, count in sorted(total.items()))
+    listed = ", ".join(f"{count} {printable(status)}" for status, count in sorted(total.items()))
     return f"retry of {total.total()} rows: {listed}"
 
 
@@ -251,7 +252,7 @@ def _difference(expected: Expectation, stamp: Stamp) -> str:
     now = expected.settings
     for key in sorted(set(now) | set(stamp.settings)):
         if now.get(key) != stamp.settings.get(key):
-            return f"{key} changed from {_shown(stamp.settings.get(key), now.get(key))}"
+            return f"{printable(key)} changed from {_shown(stamp.settings.get(key), now.get(key))}"
     if not stamp.version:
         return "made by an earlier release, or with another number of shards"
     if stamp.num_shards != expected.num_shards:
@@ -279,7 +280,7 @@ def _name_and_type(column: str) -> str:
 
 def _shown(before: object, after: object) -> str:
     """Write two values so that their difference is seen: long ones from a little before where they part."""
-    texts = [str(before), str(after)]
+    texts = [printable(str(before)), printable(str(after))]
     pairs = zip(*texts, strict=False)
     common = next((place for place, (one, other) in enumerate(pairs) if one != other), min(map(len, texts)))
     start = 0 if max(map(len, texts)) <= _SHOWN_CHARACTERS else max(common - 8, 0)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
-__all__ = ["OTHERS", "RowCounts", "count_by_first"]
+__all__ = ["OTHERS", "RowCounts", "are_counts_by", "count_by_first"]
 
 OTHERS = "(others)"
 """Stands for the values with the fewest rows, where there are too many values."""
@@ -56,6 +56,13 @@ class RowCounts:
             first = key[:1] if len(key) > 1 else ()
             bounded[first + (OTHERS,) * (len(key) - len(first))] += count
         return bounded
+
+
+def are_counts_by(columns: Sequence[str], counts: Mapping[str, Any]) -> bool:
+    """Tell whether counts are nested as those of these columns are; none at all always are."""
+    if len(columns) > 1:
+        return all(isinstance(each, Mapping) and are_counts_by(columns[1:], each) for each in counts.values())
+    return not counts or (len(columns) == 1 and not any(isinstance(each, Mapping) for each in counts.values()))
 
 
 def count_by_first(counts: Iterable[Mapping[str, Any]]) -> Counter[str]:

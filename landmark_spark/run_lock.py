@@ -8,6 +8,9 @@ name comes later steps back.
 A claim whose process is gone is taken over. On the same machine that is looked up. Of another machine's nobody can
 know: its claim counts up every ten seconds, and one that stands still for a minute, watched, is taken over. A process
 that was only held up for so long finds its claim gone, and ends; tasks ask for the claim before each commit.
+
+A claim that only asks may be a stopped process's, which would keep the others asking for ever: after two minutes it
+counts as one that is held.
 """
 
 from __future__ import annotations
@@ -21,8 +24,9 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
-from landmark_spark.claims import Claim, Part, conflict
-from landmark_spark.commits import StoreError, now
+from landmark_spark.claims import Claim, Holder, Part, conflict
+from landmark_spark.commits import NewerFormatError, StoreError, now
+from landmark_spark.core.printable import printable
 from landmark_spark.ledger import LOCKS, Ledger
 from landmark_spark.processes import is_gone, this_process
 
@@ -30,6 +34,7 @@ __all__ = ["Asking", "LockedError", "RunLock", "held_lock", "living_claims"]
 
 _BEAT = 10.0  # seconds between two beats of a claim
 _PATIENCE = 60.0  # seconds without a beat, after which another machine's claim counts as dead
+_MAX_ASKING = 120.0  # seconds that a run asks before it holds, steps back or ends: it may have to watch for _PATIENCE
 _POLL = 2.0  # seconds between two looks at somebody else's claim
 _MAX_PAUSE = 1.0  # seconds at most until a run that stepped back asks again
 
@@ -104,14 +109,16 @@ def held_lock(ledger: Ledger, asking: Asking, tell: Tell) -> Iterator[RunLock]:
         lock.let_go()
 
 
-def living_claims(ledger: Ledger) -> list[Claim]:
+def living_claims(ledger: Ledger) -> list[Holder]:
     """Return the claims that are held, without those whose process is known to have ended."""
-    found = [claim for claim in _claims(ledger).values() if claim.state == "held" and not is_gone(claim.process)]
+    held = [(claim, is_gone(claim.process)) for claim in _claims(ledger).values() if claim.state == "held"]
+    found = [Holder.of(claim, known_to_live=gone is False) for claim, gone in held if gone is not True]
     return sorted(found, key=lambda claim: (claim.since, claim.run))
 
 
 def _acquire(ledger: Ledger, asking: Asking, tell: Tell) -> Claim:
-    mine = Claim(uuid.uuid4().hex, asking.command, this_process(), now(), asking.writes, asking.reads)
+    command = printable(asking.command)
+    mine = Claim(uuid.uuid4().hex, command, this_process(), now(), asking.writes, asking.reads)
     watch = _Watch(ledger, tell)
     _check_writable(ledger, mine)
     try:
@@ -121,7 +128,11 @@ def _acquire(ledger: Ledger, asking: Asking, tell: Tell) -> Claim:
             if not others:
                 held = dataclasses.replace(mine, state="held")
                 _leave(ledger, held)
-                return held
+                # Held up between looking and writing for longer than patience lasts, it may have been taken for dead.
+                others = [claim for claim in watch.others(mine) if claim.state == "held"]
+                if not others:
+                    return held
+                ledger.remove([_path(mine)])
             pause = _POLL
             if all(watch.is_known_to_live(claim) for claim in others):
                 pause = _step_back(ledger, mine, others, asking, watch)
@@ -142,21 +153,26 @@ def _check_writable(ledger: Ledger, mine: Claim) -> None:
 
 def _step_back(ledger: Ledger, mine: Claim, others: list[Claim], asking: Asking, watch: _Watch) -> float:
     """Make way for other claims, or refuse; return how long to wait, in seconds, until asking again."""
-    holders = [claim for claim in others if claim.state == "held"]
-    if holders and not asking.wait:
-        raise LockedError(_refusal(ledger, mine, holders[0]))
-    if holders or mine.run > min(claim.run for claim in others):
+    blocking = watch.blocking(others)
+    if blocking and not asking.wait:
+        raise LockedError(_refusal(ledger, mine, blocking[0]))
+    if blocking or mine.run > min(claim.run for claim in others):
         ledger.remove([_path(mine)])
-    for claim in holders:
-        watch.tell_once(f"waiting for {claim.holder}")
-    return _POLL if holders else random.uniform(0, _MAX_PAUSE)
+    for claim in blocking:
+        watch.tell_once(f"waiting for {claim.holder}{'' if claim.state == 'held' else _hanging()}")
+    return _POLL if blocking else random.uniform(0, _MAX_PAUSE)
 
 
-def _refusal(ledger: Ledger, mine: Claim, holder: Claim) -> str:
+def _refusal(ledger: Ledger, mine: Claim, other: Claim) -> str:
+    by = f"it is held by {other.holder}" if other.state == "held" else f"{other.holder}{_hanging()}"
     return (
-        f"the store should be this run's own for {conflict(mine, holder)}. Received: it is held by {holder.holder}. "
-        f"Wait for it (--wait), or end it; its lock is {ledger.path(_path(holder))}"
+        f"the store should be this run's own for {conflict(mine, other)}. Received: {by}. "
+        f"Wait for it (--wait), or end it; its lock is {ledger.path(_path(other))}"
     )
+
+
+def _hanging() -> str:
+    return f", which has been asking for more than {_MAX_ASKING:.0f} s: it may be stopped, or hang"
 
 
 class _Watch:
@@ -168,6 +184,7 @@ class _Watch:
         self._told: set[str] = set()
         self._beats: dict[str, tuple[int, float]] = {}  # run -> its last beat, and when it was first seen
         self._living: set[str] = set()
+        self._asking_since: dict[str, float] = {}  # run -> since when every look found it asking, and nobody holding
 
     def others(self, mine: Claim) -> list[Claim]:
         """Return the other claims that get in our way, but for those that are dead, which are removed."""
@@ -185,6 +202,19 @@ class _Watch:
     def is_known_to_live(self, claim: Claim) -> bool:
         """Whether its process was looked up, or seen to beat; else there is more to watch."""
         return claim.run in self._living
+
+    def blocking(self, others: list[Claim]) -> list[Claim]:
+        """Return the claims that are held; where none is, those that every look has found asking for too long.
+
+        A process that goes on takes the lock as soon as it sees that nobody holds it, or steps back.
+        """
+        holders = [claim for claim in others if claim.state == "held"]
+        if holders:
+            self._asking_since.clear()
+            return holders
+        looked = time.monotonic()
+        self._asking_since = {claim.run: self._asking_since.get(claim.run, looked) for claim in others}
+        return [claim for claim in others if looked - self._asking_since[claim.run] > _MAX_ASKING]
 
     def tell_once(self, line: str) -> None:
         """Say a line unless it was said before."""
@@ -207,18 +237,23 @@ class _Watch:
 
 
 def _claims(ledger: Ledger) -> dict[str, Claim]:
-    """Return all claims by run; one that cannot be read is noted in ``unreadable`` and holds nothing."""
+    """Return all claims by run; one that cannot be read is noted in ``unreadable`` and holds nothing.
+
+    Raises NewerFormatError for one of a later release: nobody here can tell what it holds.
+    """
     found = {}
     for name, text in ledger.json_files(LOCKS).items():
         try:
             claim = Claim.from_json(text)
+        except NewerFormatError as error:
+            raise NewerFormatError(f"{error}, {printable(name)}: it may be at work, or has left it") from None
         except StoreError as error:
-            ledger.unreadable[name] = str(error)
+            ledger.note_unreadable(name, str(error))
         else:
             if name.endswith(f"/{_path(claim)}"):
                 found[claim.run] = claim
             else:
-                ledger.unreadable[name] = f"it is the lock of run {claim.run!r}"
+                ledger.note_unreadable(name, f"it is the lock of run {claim.run!r}")
     return found
 
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 import functools
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
+from landmark_spark.book_fields import are_lines, is_count
 from landmark_spark.claims import ALL, Part
 from landmark_spark.input_checks import DamagedInputError, StageError
 from landmark_spark.interrupts import AGAIN, GOING_ON, Interrupted, Interrupts
 from landmark_spark.inventory import take_inventory
-from landmark_spark.leftovers import sweep
+from landmark_spark.leftovers import sweep, sweep_folder
 from landmark_spark.pipeline import expectations
 from landmark_spark.planning import Choice, PlannedStage, plan_stages
 from landmark_spark.resources import SparkResources
@@ -21,7 +22,7 @@ from landmark_spark.run_records import RunRecord
 from landmark_spark.schemas import METRICS, Table
 from landmark_spark.settings import Config
 from landmark_spark.stage_run import StageRun
-from landmark_spark.store import Store
+from landmark_spark.store import CHECKPOINTS, Store
 from landmark_spark.toy_inputs import TOY_WORLD, check_places, described_inputs, draw_inputs, has_inputs
 
 __all__ = ["StageError", "claimed", "plan", "read_metrics", "run"]
@@ -132,6 +133,7 @@ def _sweep_until_quiet(store: Store, choice: Choice, config: Config) -> None:
     quiet = 0
     while quiet < _QUIET_LOOKS and time.monotonic() < deadline:
         left = [path for output in outputs for path in sweep(store, output, shards)]
+        left += [path for stage in choice.stages for path in sweep_folder(store, f"{CHECKPOINTS}/{stage.name}")]
         quiet = 0 if left else quiet + 1
         time.sleep(_SECONDS_A_LOOK)
     for output in outputs:
@@ -143,7 +145,19 @@ def read_metrics(config: Config) -> dict[str, Any] | None:
     """Return metrics.json of a store; None where there is none, or it is no longer what the run wrote."""
     data = Store(config.store).read_bytes(METRICS.path)
     try:
-        metrics: dict[str, Any] | None = json.loads(data or b"null")
-    except ValueError:
+        metrics: dict[str, Any] = json.loads(data or b"null")
+        return metrics if _are_metrics(metrics) else None
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None
-    return metrics
+
+
+def _are_metrics(values: Mapping[str, Any]) -> bool:
+    """Tell whether values are what write_report writes, as far as it is shown."""
+    counts, modes = values["counts"], values["modes"]
+    numbers = [counts["rejects"], counts["failed_downloads"], *(each["num_predictions"] for each in modes.values())]
+    shares = [each[name] for each in modes.values() for name in ("gap", "top1")]
+    return (
+        are_lines(values["submission_mode"], *modes)
+        and all(map(is_count, numbers))
+        and all(isinstance(each, int | float) and 0 <= each <= 1 for each in shares)
+    )

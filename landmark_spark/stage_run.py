@@ -11,13 +11,14 @@ from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
+from landmark_spark.claims import ALL, Part
 from landmark_spark.commits import WHOLE, Commit, FileEntry, Stamp
 from landmark_spark.contents import find_damage
 from landmark_spark.core.records import HeaderError
 from landmark_spark.input_checks import DamagedInputError, FileChecks, StageError, check_inputs
 from landmark_spark.interrupts import Interrupts
 from landmark_spark.inventory import take_inventory
-from landmark_spark.leftovers import sweep
+from landmark_spark.leftovers import sweep, sweep_folder
 from landmark_spark.messages import take_messages
 from landmark_spark.pipeline import STAGES, Expectation, Input, Output, Stage, upstream_of
 from landmark_spark.planning import (
@@ -37,7 +38,7 @@ from landmark_spark.schemas import Artifact, Table
 from landmark_spark.session import cause_of
 from landmark_spark.settings import Config, ConfigError
 from landmark_spark.stages.context import Context
-from landmark_spark.store import Store
+from landmark_spark.store import CHECKPOINTS, Store
 from landmark_spark.toy.server import serve_folder
 
 __all__ = ["StageRun"]
@@ -87,7 +88,7 @@ class StageRun:
         self._clear_up(stage)
         seconds = time.monotonic() - started
         done = RunRecord(stage.name, len(decision.shards), num_rows, seconds, decision.reason)
-        write_record(self.store, done)
+        write_record(self.store, done, self._part(stage))
         made = "" if isinstance(stage.outputs[0], Artifact) else f"{num_rows} rows "
         self.tell(f"{stage.name}: {made}in {seconds:.1f} s")
         return done
@@ -98,7 +99,11 @@ class StageRun:
         """Note why a stage failed, for ``status``. Never fails itself: the disk may be full, and there is an error."""
         shards, reason = (decision.shards, decision.reason) if decision else ((), "")
         with contextlib.suppress(Exception):
-            write_record(self.store, RunRecord(stage.name, len(shards), 0, seconds, reason, error))
+            failed = RunRecord(stage.name, len(shards), 0, seconds, reason, error)
+            write_record(self.store, failed, self._part(stage))
+
+    def _part(self, stage: Stage) -> Part:
+        return self.choice.shard if stage.sharded else ALL
 
     def _clear_up(self, stage: Stage) -> None:
         """Remove the notes and the unfinished files of tasks that were killed, before a stage and after it."""
@@ -107,6 +112,7 @@ class StageRun:
             sweep(self.store, output, shards)
             if isinstance(output, Table) and output.sharded:
                 self.store.forget_notes(output, shards)
+        sweep_folder(self.store, f"{CHECKPOINTS}/{stage.name}")
 
     def _run(self, stage: Stage, decision: PlannedStage, inventory: Inventory) -> int:
         self._check_inputs(stage, decision, inventory)

@@ -8,8 +8,9 @@ from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from landmark_spark.claims import Claim
+from landmark_spark.claims import Holder
 from landmark_spark.commits import Commit, Note
+from landmark_spark.core.printable import printable
 from landmark_spark.planning import Choice, PlannedStage
 from landmark_spark.row_counts import count_by_first
 from landmark_spark.run_lock import living_claims
@@ -26,10 +27,10 @@ __all__ = ["Downloads", "StageState", "Status", "take_status"]
 class StageState:
     """One stage, and why it would run.
 
-    state: running; failed, in its last run; up to date; partial, some shards are; stale, none is; or not made.
-    wanting: the shards that are not up to date; empty for what is made whole. made: when its newest shard was
-    committed, UTC; "" where there is none. seconds: of its last run; None where it has not run. error: of its last run,
-    in one line, "" where that succeeded.
+    state: running, and a process of this machine is at it; failed, in its last run; up to date; partial, some shards
+    are; stale, none is; or not made. wanting: the shards that are not up to date; empty for what is made whole. made:
+    when its newest shard was committed, UTC; "" where there is none. seconds: of its last run; None where it has not
+    run. error: of its last run, in one line, "" where that succeeded.
     """
 
     stage: str
@@ -58,14 +59,15 @@ class Downloads:
 class Status:
     """Where a store stands.
 
-    in_work: the shards that a task has begun and not committed, with its last note. holders: the runs at work on it.
+    in_work: the shards that a task has begun and not committed, with its last note. holders: the runs at work on it,
+    and those of which it cannot be told from here whether they have ended.
     """
 
     store: str
     stages: tuple[StageState, ...]
     downloads: Downloads
     in_work: tuple[Note, ...]
-    holders: tuple[Claim, ...] = ()
+    holders: tuple[Holder, ...] = ()
 
     def to_json(self) -> str:
         """Write it for machines."""
@@ -78,7 +80,7 @@ def take_status(config: Config) -> Status:
     planned = plan(config, Choice())
     notes = [note for each in planned for note in _notes(store, each)]
     holders = living_claims(store)
-    running = {claim.stage for claim in holders}
+    running = {claim.stage for claim in holders if claim.known_to_live}
     return Status(
         store=store.url,
         stages=tuple(_state(store, each, config.index.num_shards, running) for each in planned),
@@ -128,10 +130,11 @@ def _downloads(store: Store, notes: list[Note]) -> Downloads:
     for each in parts:
         for status, by_host in each.counts.items():
             for host, count in by_host.items():
-                hosts.setdefault(host, Counter())[status] += count
+                hosts.setdefault(printable(host), Counter())[printable(status)] += count
+    statuses = count_by_first(each.counts for each in parts)
     return Downloads(
         num_rows=sum(each.num_rows for each in parts),
         num_records=sum(each.num_rows for each in store.commits(RECORDS).values()),
-        statuses=dict(sorted(count_by_first(each.counts for each in parts).items())),
+        statuses={printable(status): count for status, count in sorted(statuses.items())},
         hosts={host: dict(sorted(counts.items())) for host, counts in sorted(hosts.items())},
     )

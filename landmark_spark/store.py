@@ -189,6 +189,7 @@ class Store(Ledger):
         Each task commits its own shards as it finishes them, so that a run that dies loses only what was in flight.
         ``expected_rows``: for a stage that keeps its input's rows; a shard with another number fails uncommitted.
         """
+        self.check_places(table, stamps)
         before = self.commits(table)
         write = PartitionWriter(self.url, table, dict(stamps), dict(expected_rows or {}), self.lock)
         done = {row.shard for row in _written(frame, table, write).collect()}
@@ -226,6 +227,7 @@ class Store(Ledger):
 
     def commit_artifact(self, artifact: Artifact, files: Sequence[FileEntry], stamp: Stamp) -> Commit:
         """Make an uploaded artifact the current one, then remove the files of the one before, and the checkpoints."""
+        self.check_places(artifact, [WHOLE])
         before = self.commits(artifact)
         digest = digest_of({each.path.rpartition("/")[2]: each.sha256 for each in files})
         self.check_lock(self.lock)

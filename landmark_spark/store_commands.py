@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from landmark_spark.config import load_config
+from landmark_spark.core.printable import printable
 
 if TYPE_CHECKING:
     from landmark_spark.garbage_collection import Listing
@@ -44,12 +45,20 @@ def _verify(options: argparse.Namespace) -> int:
 
     config = load_config(options.config, options.overrides)
     found = verify_store(config, _say, repair=options.repair)
-    print(found.to_json() if options.json else "\n".join(_verification_lines(found, repair=options.repair)))
+    if options.json:
+        print(found.to_json())
+    else:
+        _print_lines(_verification_lines(found, repair=options.repair))
     return 1 if found.faults else 0
 
 
 def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+    print(printable(line), file=sys.stderr, flush=True)
+
+
+def _print_lines(lines: Sequence[str]) -> None:
+    """Print lines that name files of a store, which others may have given any name."""
+    print("\n".join(map(printable, lines)))
 
 
 def _verification_lines(found: Verification, *, repair: bool) -> list[str]:
@@ -84,7 +93,7 @@ def _collect(options: argparse.Namespace) -> int:
 
     config = load_config(options.config, options.overrides)
     found = list_unneeded(config, min_age=options.min_age)
-    print("\n".join(_listing_lines(found)))
+    _print_lines(_listing_lines(found))
     if not found.removable:
         return 0
     question = f"remove these {_amount(found.removable)}?"

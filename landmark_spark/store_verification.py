@@ -14,6 +14,7 @@ from landmark_spark.chain_verification import Places, chain_faults
 from landmark_spark.claims import ALL, EVERYTHING, Claim
 from landmark_spark.commit_checks import Fault, Place, check_commits, is_foreign
 from landmark_spark.commits import WHOLE, Commit, Mark, now
+from landmark_spark.core.printable import printable
 from landmark_spark.core.records import HeaderError
 from landmark_spark.ledger import Output
 from landmark_spark.place_checks import PlaceReport, check_place
@@ -171,15 +172,20 @@ def _repair(store: Store, faults: Iterable[Fault]) -> Iterator[str]:
         if "set_aside" in remedies:
             yield from _set_aside(store, output, shard)
         elif "mark" in remedies:
-            store.mark(Mark(output, shard, reason=found[0].problem))
+            store.mark(Mark(output, shard, reason=printable(found[0].problem)))
             yield f"marked: {found[0].place}"
 
 
 def _set_aside(store: Store, output: str, shard: int) -> Iterator[str]:
     path = f"_commits/{output}/{'whole' if shard == WHOLE else f'shard={shard}'}.json"
-    data = store.read_bytes(path)
+    aside = f"{SET_ASIDE}/{now().replace(':', '')}/{path}"
+    try:
+        data = store.read_bytes(path)
+    except IsADirectoryError:
+        store.move_folder(path, aside)
+        yield f"moved aside: {path} to {aside}"
+        return
     if data is not None:
-        aside = f"{SET_ASIDE}/{now().replace(':', '')}/{path}"
         store.write_bytes(aside, data)
         store.remove([path])
         yield f"moved aside: {path} to {aside}"

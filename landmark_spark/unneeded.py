@@ -12,7 +12,7 @@ from landmark_spark.ledger import BOOKS, LOCKS, Output
 from landmark_spark.messages import MESSAGES
 from landmark_spark.pipeline import STAGES
 from landmark_spark.processes import is_gone
-from landmark_spark.run_records import RUNS
+from landmark_spark.run_records import RUNS, stage_recorded
 from landmark_spark.schemas import RECORDS, REPORT, Artifact
 from landmark_spark.store import CHECKPOINTS, Store
 from landmark_spark.store_entries import Entry, entries_below, entry_of
@@ -174,11 +174,11 @@ def _is_readable(store: Store, entry: Entry, read: Callable[[str], Commit | Mark
 
 
 def _in_runs(store: Store, _: _Known) -> Iterator[Unneeded]:
-    names = {f"{stage.name}.json" for stage in STAGES}
+    names = {stage.name for stage in STAGES}
     for each in entries_below(store, RUNS):
         if each.name.startswith(UNFINISHED):
             yield Unneeded(each, _UNFINISHED_WHY)
-        elif each.name.endswith(".json") and each.name not in names:
+        elif each.name.endswith(".json") and stage_recorded(each.name) not in names:
             yield Unneeded(each, "the record of no stage of this release")
 
 
@@ -194,7 +194,7 @@ def _in_locks(store: Store, _: _Known) -> Iterator[Unneeded]:
     for each in entries_below(store, LOCKS):
         if each.name.startswith(UNFINISHED):
             yield Unneeded(each, _UNFINISHED_WHY)
-        elif each.name.endswith(".json"):
+        elif each.name.endswith(".json") and not each.is_folder:
             yield from _lock(store, each)
 
 
@@ -202,6 +202,8 @@ def _lock(store: Store, entry: Entry) -> Iterator[Unneeded]:
     data = store.read_bytes(entry.path)
     try:
         claim = Claim.from_json((data or b"").decode(errors="replace"))
+    except NewerFormatError:
+        raise
     except StoreError:
         if data is not None:
             yield Unneeded(entry, "a lock that cannot be read, and holds nothing")

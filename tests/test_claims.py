@@ -4,7 +4,7 @@ import json
 import pytest
 
 from landmark_spark.claims import ALL, EVERYTHING, Claim, Process, conflict
-from landmark_spark.commits import StoreError
+from landmark_spark.commits import NewerFormatError, StoreError
 from landmark_spark.planning import choose
 from landmark_spark.runner import claimed
 
@@ -77,13 +77,30 @@ def test_a_claim_reads_back_as_it_was_written():
         {"writes": {"images": [3, 2]}},
         {"writes": {"images": ["1", 2]}},
         {"writes": None},
-        {"process": {"host": "h", "machine": "m", "pid": -1, "started": ""}},
+        *({"process": {"host": "h", "machine": "m", "pid": pid, "started": ""}} for pid in (-1, 0, True, 2**31, "7")),
         {"beat": "1"},
         {"run": None},
         {"more": 1},
+        *({"command": each} for each in ("run \x1b[2J", "run\nrun", "run \udcff", "run\x9b")),
+        *({each: "\x1b[2J"} for each in ("run", "since", "state", "stage")),
+        *(
+            {"process": {"host": "h", "machine": "m", "pid": 7, "started": ""} | {each: "\x1b"}}
+            for each in ("host", "machine")
+        ),
+        {"writes": {"\x1b[2J": None}},
+        *({"format": each} for each in (True, "3", -1, 2.5, None, [3], 2**63)),
     ],
 )
 def test_a_claim_that_no_run_wrote_is_a_store_error(change):
     text = json.dumps(json.loads(claim({}).to_json()) | change)
-    with pytest.raises(StoreError, match="a lock should be the JSON that a run wrote"):
+    with pytest.raises(StoreError, match="a lock should be the JSON that") as raised:
+        Claim.from_json(text)
+    assert not isinstance(raised.value, NewerFormatError)
+
+
+@pytest.mark.parametrize("change", [{"format": 3}, {"format": 3, "process": 1, "what": "nobody knows yet"}])
+def test_a_claim_of_a_later_release_is_said_to_be_one_whatever_it_holds(change):
+    text = json.dumps(json.loads(claim({}).to_json()) | change)
+    message = "format 2 or earlier: a later release .* has written to it. Received: a lock of format 3$"
+    with pytest.raises(NewerFormatError, match=message):
         Claim.from_json(text)

@@ -15,7 +15,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 from landmark_spark import garbage_collection
 from landmark_spark.claims import ALL, EVERYTHING, Claim
 from landmark_spark.cli import main
-from landmark_spark.commits import FORMAT, WHOLE, Commit, Mark, Note, Stamp, StoreError
+from landmark_spark.commits import FORMAT, WHOLE, Commit, Mark, NewerFormatError, Note, Stamp, StoreError
 from landmark_spark.garbage_collection import list_unneeded, remove_unneeded
 from landmark_spark.processes import this_process
 from landmark_spark.run_lock import Asking, LockedError, held_lock
@@ -25,6 +25,7 @@ from landmark_spark.stages.context import Context
 from landmark_spark.store import Store
 from landmark_spark.store_entries import modified_of
 from landmark_spark.store_verification import verify_store
+from landmark_spark.unneeded import find_unneeded
 
 
 @pytest.fixture
@@ -179,6 +180,36 @@ def test_each_kind_of_file_system_says_in_its_way_when_a_file_was_written(info, 
     assert modified_of(info) == seconds
 
 
+def test_names_that_others_gave_to_files_reach_no_terminal_as_they_are(folder, capsys):
+    make_chain(folder)
+    plant(folder, "images/shard=0/part-\x1b[2J.parquet", "images/shard=0/part-\udcff.parquet")
+    options = ["--set", f"store={folder}", "--set", f"index.num_shards={NUM_SHARDS}", "--min-age", "0"]
+    assert main(["gc", *options]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[-1] for line in lines if "parquet" in line] == [
+        "images/shard=0/part-\ufffd[2J.parquet",
+        "images/shard=0/part-\ufffd.parquet",
+    ]
+    assert all(line.isprintable() for line in lines)
+
+
+@pytest.mark.parametrize("name", ["_commits/images", "_marks/images", "_progress/images", "_locks", "_runs"])
+def test_folders_in_the_place_of_books_stop_nothing_and_what_is_in_them_stays(folder, name, capsys):
+    store = make_chain(folder)
+    (folder / "_commits" / "images" / "shard=1.json").unlink()
+    place = folder / name / ("download_images.json" if name == "_runs" else "shard=1.json")
+    place.mkdir(parents=True)
+    (place.parent / "empty.json").mkdir()
+    (place / "mine.txt").write_text("mine")
+    options = ["--set", f"store={folder}", "--set", f"index.num_shards={NUM_SHARDS}"]
+    assert main(["gc", *options, "--yes", "--min-age", "0"]) == 0
+    assert main(["status", *options]) == 0
+    assert main(["verify-store", *options]) == 1  # the commit is gone
+    assert "error" not in capsys.readouterr().err
+    assert (place / "mine.txt").read_text() == "mine"
+    assert set(store.commits(IMAGES)) == {0, 2}
+
+
 def test_links_to_folders_elsewhere_are_not_followed(folder, tmp_path):
     make_chain(folder)
     plant(tmp_path, "mine/precious.parquet")
@@ -247,6 +278,18 @@ def test_a_dead_runs_lock_goes_whatever_its_age(folder):
     assert paths(found.removable) == ["_locks/dead.json"]
     assert paths(collect(folder, min_age=3600.0)) == ["_locks/dead.json"]
     assert list((folder / "_locks").iterdir()) == []
+
+
+def test_the_lock_of_a_later_release_is_said_and_never_listed(folder, capsys):
+    store = make_chain(folder)
+    store.write_bytes("_locks/x.json", json.dumps({"format": FORMAT + 1}).encode())
+    with pytest.raises(NewerFormatError):
+        find_unneeded(store, NUM_SHARDS, is_at_work=False)
+    for command in (["gc", "--yes"], ["verify-store"], ["status"]):
+        assert main([*command, "--set", f"store={folder}"]) == 1
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.endswith(f"Received: a lock of format 3, {folder}/_locks/x.json: it may be at work, or has left it")
+    assert store.exists("_locks/x.json")
 
 
 def test_while_a_run_is_at_work_nothing_is_removed(folder):

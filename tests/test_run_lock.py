@@ -1,6 +1,7 @@
 """Two runs on one store: on one machine, where processes can be looked up, and on two, where they cannot."""
 
 import dataclasses
+import json
 import multiprocessing
 import os
 import threading
@@ -8,9 +9,9 @@ import time
 
 import pytest
 
-from landmark_spark import run_lock
+from landmark_spark import processes, run_lock
 from landmark_spark.claims import ALL, Claim, Process
-from landmark_spark.commits import StoreError
+from landmark_spark.commits import FORMAT, NewerFormatError, StoreError
 from landmark_spark.ledger import LOCKS, Ledger
 from landmark_spark.processes import is_gone, this_process
 from landmark_spark.run_lock import Asking, LockedError, held_lock, living_claims
@@ -63,6 +64,12 @@ def test_it_goes_with_an_error(tmp_path):
     with pytest.raises(KeyboardInterrupt), held_lock(Ledger(str(tmp_path)), asking(), nothing_to_say):
         raise KeyboardInterrupt
     assert locks(tmp_path) == []
+
+
+def test_a_command_with_what_a_terminal_would_obey_is_claimed_without_it(tmp_path):
+    ledger = Ledger(str(tmp_path))
+    with held_lock(ledger, Asking("a \x1b[2Jrun\udcff", {"images": ALL}), nothing_to_say):
+        assert [claim.command for claim in living_claims(ledger)] == ["a \ufffd[2Jrun\ufffd"]
 
 
 def test_a_second_run_is_refused_with_who_holds_it(tmp_path, holder):
@@ -126,6 +133,37 @@ def test_a_dead_child_that_nobody_has_reaped_is_gone():
         assert time.monotonic() < deadline
         time.sleep(0.01)
     os.waitpid(pid, 0)
+
+
+def test_where_processes_are_hidden_only_one_without_a_number_is_known_to_have_ended(tmp_path, monkeypatch):
+    monkeypatch.setattr(processes, "_PROC", tmp_path)  # as with hidepid: no entry of another user's process
+    hidden = dataclasses.replace(this_process(), pid=1, started="100")
+    assert is_gone(hidden) is None
+    assert is_gone(dataclasses.replace(hidden, pid=2**22 + 1)) is True
+    monkeypatch.setattr(os, "kill", forbid)
+    assert is_gone(hidden) is None
+
+
+def forbid(pid, signal):
+    assert (pid, signal) == (1, 0)
+    raise PermissionError
+
+
+def test_ps_is_asked_for_times_that_are_the_same_for_every_user(tmp_path, monkeypatch):
+    ps = tmp_path / "ps"
+    ps.write_text('#!/bin/sh\necho "$TZ $LC_ALL $*"\n')
+    ps.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    monkeypatch.setattr(processes, "_BOOT", tmp_path / "none")
+    assert this_process().started == f"UTC C -o lstart= -p {os.getpid()}"
+
+
+def test_a_process_that_ps_says_nothing_of_is_gone(tmp_path, monkeypatch):
+    monkeypatch.setattr(processes, "_BOOT", tmp_path / "none")
+    me = this_process()
+    assert is_gone(me) is False
+    assert is_gone(dataclasses.replace(me, pid=2**22 + 1)) is True
 
 
 def leave_claim_of_another_machine(ledger, beat=0):
@@ -210,12 +248,105 @@ def test_of_many_that_ask_at_once_one_at_a_time_holds_it(tmp_path, monkeypatch):
     assert locks(tmp_path) == []
 
 
+def leave_claim_that_only_asks(ledger, run):
+    """As a stopped process leaves it: it lives, and does not go on."""
+    claim = Claim(run, "stopped run", this_process(), "then", {"images": ALL})
+    ledger.write_bytes(f"{LOCKS}/{run}.json", claim.to_json().encode())
+    return claim
+
+
+@pytest.fixture
+def little_asking(monkeypatch):
+    monkeypatch.setattr(run_lock, "_MAX_ASKING", 0.2)
+    monkeypatch.setattr(run_lock, "_MAX_PAUSE", 0.02)
+    monkeypatch.setattr(run_lock, "_POLL", 0.02)
+
+
+@pytest.mark.parametrize("run", ["0" * 32, "g" * 32])  # which a run makes way for, and which it does not
+def test_a_run_that_only_asks_and_does_not_go_on_is_refused_in_the_end(tmp_path, little_asking, run):
+    ledger = Ledger(str(tmp_path))
+    leave_claim_that_only_asks(ledger, run)
+    began = time.monotonic()
+    message = (
+        f"for images. Received: 'stopped run' on .*, which has been asking for more than 0 s: .*{LOCKS}/{run}.json"
+    )
+    with pytest.raises(LockedError, match=message), held_lock(ledger, asking(), nothing_to_say):
+        pass
+    assert time.monotonic() - began >= 0.2
+    assert [each.stem for each in locks(tmp_path)] == [run]
+
+
+@pytest.mark.parametrize("run", ["0" * 32, "g" * 32])
+def test_who_waits_for_one_that_only_asks_is_told_so_once(tmp_path, little_asking, run):
+    ledger, said = Ledger(str(tmp_path)), []
+    leave_claim_that_only_asks(ledger, run)
+
+    def tell(line):
+        said.append(line)
+        threading.Timer(0.2, ledger.remove, [[f"{LOCKS}/{run}.json"]]).start()  # ten more looks
+
+    with held_lock(ledger, asking(wait=True), tell):
+        assert len(locks(tmp_path)) == 1
+    (line,) = said
+    assert line.startswith("waiting for 'stopped run' on host")
+    assert line.endswith(", which has been asking for more than 0 s: it may be stopped, or hang")
+
+
+def test_who_asks_anew_after_each_holder_is_not_taken_for_one_that_hangs(tmp_path, little_asking):
+    ledger = Ledger(str(tmp_path))
+    one = leave_claim_that_only_asks(ledger, "0" * 32)
+    holder = dataclasses.replace(one, run="1" * 32, state="held")
+    watch = run_lock._Watch(ledger, nothing_to_say)
+    assert watch.blocking([one]) == []
+    assert watch.blocking([one, holder]) == [holder]
+    time.sleep(0.25)
+    assert watch.blocking([one]) == []
+    assert watch.blocking([]) == []
+    time.sleep(0.25)
+    assert watch.blocking([one]) == []
+    time.sleep(0.25)
+    assert watch.blocking([one]) == [one]
+
+
+def test_an_asker_that_was_taken_for_dead_does_not_hold_beside_who_took_over(tmp_path, monkeypatch):
+    store = Ledger(str(tmp_path))
+    asking = Asking("late", {"images": ALL})
+    looks = []
+
+    def others(watch, mine):  # after the first look, which sees nobody, another takes over and holds
+        looks.append(mine.state)
+        if len(looks) == 1:
+            return []
+        if len(looks) == 2:
+            run_lock._leave(store, dataclasses.replace(other, state="held"))
+        return real(watch, mine)
+
+    other = Claim("0" * 32, "early", this_process(), "2026", {"images": ALL})
+    real = run_lock._Watch.others
+    monkeypatch.setattr(run_lock._Watch, "others", others)
+    with pytest.raises(LockedError, match="held by 'early'"), held_lock(store, asking, print):
+        pass
+    assert [path.name for path in (tmp_path / "_locks").iterdir()] == [f"{other.run}.json"]
+
+
 @pytest.mark.parametrize("text", ["", "{}", "[]", "\udcff"])
 def test_a_lock_that_cannot_be_read_holds_nothing_and_is_said_so(tmp_path, text):
     ledger = Ledger(str(tmp_path))
     ledger.write_bytes(f"{LOCKS}/x.json", text.encode(errors="surrogateescape"))
     with held_lock(ledger, asking(), nothing_to_say):
         assert list(ledger.unreadable) == [f"{tmp_path}/{LOCKS}/x.json"]
+
+
+def test_the_lock_of_a_later_release_is_said_in_one_line_and_stays(tmp_path):
+    ledger = Ledger(str(tmp_path))
+    text = json.dumps({"format": FORMAT + 1, "holds": "what this release cannot know"})
+    ledger.write_bytes(f"{LOCKS}/x.json", text.encode())
+    message = f"later release .* Received: a lock of format 3, {tmp_path}/{LOCKS}/x.json: it may be"
+    with pytest.raises(NewerFormatError, match=message), held_lock(ledger, asking(wait=True), nothing_to_say):
+        pass
+    with pytest.raises(NewerFormatError, match=message):
+        living_claims(ledger)
+    assert [each.read_text() for each in locks(tmp_path)] == [text]
 
 
 def test_a_lock_named_after_another_file_removes_nothing(tmp_path):

@@ -17,7 +17,7 @@ from store_rows import STAMP, Frame, rows, write, write_as_driver
 from landmark_spark import partition_writer
 from landmark_spark.commits import WHOLE, Commit, FileEntry, Mark, NewerFormatError, Note, Stamp, StoreError, digest_of
 from landmark_spark.ledger import Ledger
-from landmark_spark.leftovers import sweep
+from landmark_spark.leftovers import sweep, sweep_folder
 from landmark_spark.partition_writer import PartitionWriter
 from landmark_spark.schemas import LANDMARKS, PREDICTIONS, REPORT, SUBMISSION, TOP_MODEL
 from landmark_spark.store import Store
@@ -127,6 +127,38 @@ def test_a_damaged_commit_counts_as_not_there_and_is_noted(tmp_path, data):
     assert path.endswith("_commits/predictions/shard=0.json")
 
 
+def test_a_folder_in_a_commits_place_counts_as_not_there_and_a_run_says_so_before_its_work(tmp_path):
+    store = Store(str(tmp_path))
+    write(store, [rows(0, 1), rows(1, 1, 1)], [0, 1])
+    place = tmp_path / "_commits" / "predictions" / "shard=0.json"
+    place.unlink()
+    place.mkdir()
+    assert list(store.commits(PREDICTIONS)) == [1]
+    assert store.unreadable == {str(place): "it is a folder"}
+    message = f"a commit should be a file. Received: {place} is a folder; move it away"
+    with pytest.raises(StoreError, match=message):
+        store.write(None, PREDICTIONS, {0: STAMP})
+    with pytest.raises(StoreError, match=message):
+        store.check_places(PREDICTIONS, [1, 0])
+    store.check_places(PREDICTIONS, [1, 2])
+
+
+def test_a_folder_in_the_place_of_an_artifacts_commit_is_said(tmp_path):
+    store = Store(str(tmp_path))
+    (tmp_path / "_commits" / "report" / "whole.json").mkdir(parents=True)
+    with pytest.raises(StoreError, match="a commit should be a file. Received: .*report/whole.json is a folder"):
+        store.commit_artifact(REPORT, [], STAMP)
+
+
+def test_a_folder_in_the_place_of_a_mark_or_a_note_hinders_no_commit(tmp_path):
+    store = Store(str(tmp_path))
+    for name in ("_marks", "_progress"):
+        (tmp_path / name / "predictions" / "shard=0.json").mkdir(parents=True)
+    write(store, [rows(0, 1)], [0])
+    assert (list(store.commits(PREDICTIONS)), store.marks(PREDICTIONS), store.notes(PREDICTIONS)) == ([0], {}, {})
+    assert set(store.unreadable.values()) == {"it is a folder"}
+
+
 def test_a_commit_of_an_earlier_release_is_read(tmp_path):
     commit = Commit("predictions", 4, 9, "ab", (FileEntry("predictions/x", 1, "cd"),), Stamp("predict_landmarks", "f"))
     values = json.loads(commit.to_json())
@@ -215,6 +247,17 @@ def test_what_a_killed_driver_left_of_a_result_is_swept(tmp_path):
     assert sweep(store, SUBMISSION, [WHOLE]) == ["_writing-submission.csv-1"]
     assert sweep(store, REPORT, [0, 1]) == ["report/_writing-index.html-1"]
     assert (tmp_path / "_writing-metrics.json-1").exists()
+
+
+def test_what_a_killed_training_left_of_a_checkpoint_is_swept(tmp_path):
+    store = Store(str(tmp_path))
+    assert sweep_folder(store, "_checkpoints/train_top_model") == []  # no such folder
+    kept = ["_checkpoints/train_top_model/ab/kept.npz", "_checkpoints/fine_tune/cd/_writing-kept.npz-1"]
+    left = "_checkpoints/train_top_model/ab/_writing-kept.npz-1"
+    for name in (*kept, left):
+        store.write_bytes(name, b"half")
+    assert sweep_folder(store, "_checkpoints/train_top_model") == [left]
+    assert not store.exists(left) and all(store.exists(name) for name in kept)
 
 
 def test_shards_that_are_no_longer_go_with_their_files(tmp_path):

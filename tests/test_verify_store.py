@@ -179,6 +179,23 @@ def test_a_commit_that_is_none_is_named_and_moved_aside(folder):
     assert list((folder / "bottlenecks" / "shard=2").iterdir())  # the data stays until gc
 
 
+@pytest.mark.parametrize("contents", [[], ["x", "below/shard=2.json"]])
+def test_a_folder_in_a_commits_place_is_named_and_moved_aside_with_what_is_in_it(folder, contents):
+    make_chain(folder)
+    place = folder / "_commits" / "images" / "shard=1.json"
+    place.unlink()
+    place.mkdir()
+    for name in contents:
+        (place / name).parent.mkdir(exist_ok=True)
+        (place / name).write_text("mine")
+    assert ("images", 1, "has a commit that is none: it is a folder") in faults(folder)
+    repaired = verified(folder, repair=True)
+    (moved,) = [each for each in repaired.repairs if each.startswith("moved aside: _commits/images/shard=1.json to ")]
+    aside = folder / moved.rpartition(" to ")[2]
+    assert aside.is_dir() and not place.exists()
+    assert sorted(str(each.relative_to(aside)) for each in aside.rglob("*") if each.is_file()) == sorted(contents)
+
+
 def test_a_commit_that_names_files_of_another_shard_is_moved_aside_with_nothing_else(folder):
     store = make_chain(folder)
     other = store.commits(IMAGES)[0].files

@@ -13,6 +13,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from urllib.parse import urljoin, urlsplit, urlunsplit
 
+from landmark_spark.core.printable import printable
+
 __all__ = [
     "REASONS",
     "HeaderError",
@@ -164,7 +166,7 @@ def _read_header(lines: Iterator[bytes], wanted: tuple[str, ...], source: str) -
     is_sound = is_sound and len(_trimmed(line)) <= _MAX_LINE_BYTES
     columns = [column.strip() for column in columns]
     if not is_sound or any(columns.count(name) != 1 for name in wanted):
-        received = _printable(_readable(line)[:200]) if line else "an empty file"
+        received = printable(_readable(line)[:200]) if line else "an empty file"
         raise HeaderError(f"{source} should have the columns {', '.join(wanted)}. Received: {received}")
     return _Layout(len(columns), tuple(columns.index(name) for name in wanted))
 
@@ -216,11 +218,6 @@ def _trimmed(line: bytes) -> bytes:
 
 def _readable(line: bytes) -> str:
     return _trimmed(line[:_MAX_LINE_BYTES]).decode(errors="replace")
-
-
-def _printable(text: str) -> str:
-    """Return a text that a message can quote: on one line, and without what a terminal would obey."""
-    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
 
 
 def _split(text: str) -> tuple[list[str], bool]:

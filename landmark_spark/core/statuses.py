@@ -71,7 +71,7 @@ def advice_of(status: str) -> str:
     """Return what to do about a status: the advice for its code, else for its class of codes, else for any code."""
     if code := _CODE.fullmatch(status):
         return ADVICE.get(status) or ADVICE.get(f"http_{code[1]}xx") or ADVICE["http_<code>"]
-    return ADVICE[status]
+    return ADVICE.get(status, "a status that this release does not know")
 
 
 def matches_status(status: str, words: Collection[str]) -> bool:

@@ -14,6 +14,8 @@ from typing import Any
 import matplotlib
 from matplotlib.figure import Figure
 
+from landmark_spark.core.printable import printable
+
 __all__ = ["INK", "printable", "render_svg"]
 
 INK = "#010203"
@@ -61,11 +63,6 @@ def render_svg(draw: Callable[[Figure], None], *, name: str, label: str, height:
         f' style="stroke-linejoin: round" xmlns="http://www.w3.org/2000/svg"'
         f' xmlns:xlink="http://www.w3.org/1999/xlink">{body.strip()}\n'
     )
-
-
-def printable(text: str) -> str:
-    """Return the text with a replacement character for each one that a page cannot show."""
-    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
 
 
 def _adapt(tag: str, name: str) -> str:

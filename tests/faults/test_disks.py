@@ -1,7 +1,6 @@
 """A disk that is full, and a folder that may not be written to: one line that says so, and the same command goes on."""
 
 import contextlib
-import os
 import subprocess
 
 import pytest
@@ -30,7 +29,7 @@ def test_a_full_disk_is_said_and_costs_nothing_that_was_committed(cluster, undis
         status, printed = run.finish()
         assert status == 1, printed
         error = printed.strip().splitlines()[-1]
-        assert error.startswith("error: ") and "No space left on device" in error
+        assert error.startswith("error: ") and f"No space left on device: '{run.store}/" in error
         assert "Traceback" not in printed
         kept = run.files()
         assert kept  # at least what index_images made
@@ -43,20 +42,37 @@ def test_a_full_disk_is_said_and_costs_nothing_that_was_committed(cluster, undis
         assert run.unfinished() == []
 
 
-@pytest.mark.parametrize("folder", ["predictions/shard=1", "_commits/predictions"])
-def test_a_folder_that_may_not_be_written_to_is_named(undisturbed, tmp_path, folder):
+@contextlib.contextmanager
+def mode(path, number):
+    before = path.stat().st_mode
+    path.chmod(number)
+    try:
+        yield
+    finally:
+        path.chmod(before)
+
+
+def test_what_may_not_be_read_or_written_is_named_and_made_anew_by_nobody(undisturbed, tmp_path):
     run = undisturbed.copy_to(tmp_path)
     (run.store / "_commits" / "predictions" / "shard=1.json").unlink()
-    os.chmod(run.store / folder, 0o555)  # noqa: PTH101
-    try:
-        status, printed = run.finish()
-    finally:
-        os.chmod(run.store / folder, 0o755)  # noqa: PTH101
-    assert status == 1, printed
-    error = printed.strip().splitlines()[-1]
-    assert error.startswith("error: predict_landmarks failed: PermissionError: [Errno 13] Permission denied: ")
-    assert f"{run.store}/{folder}/_writing-" in error
+    kept = run.files()
+    (image,) = kept["images", 1]
+    denied = "error: predict_landmarks failed: PermissionError: [Errno 13] Permission denied: "
+    for path, number, named in [
+        (image.path, 0, image.path),
+        ("predictions/shard=1", 0o555, "predictions/shard=1/_writing-"),
+        ("_commits/predictions", 0o555, "_commits/predictions/_writing-"),
+    ]:
+        with mode(run.store / path, number):
+            status, printed = run.finish()
+        assert status == 1, printed
+        error = printed.strip().splitlines()[-1]
+        assert error.startswith(f"{denied}'{run.store}/{named}")
+        assert "Traceback" not in printed
+        assert run.files() == kept
+        assert not list(run.store.glob("_marks/**/*.json"))  # nobody can say that it is damaged
     status, printed = run.finish()
     assert status == 0, printed
+    assert {key: run.files()[key] for key in kept} == kept
     assert run.submission() == undisturbed.submission()
     assert run.unfinished() == []

@@ -1,7 +1,6 @@
 """SIGKILL of a Python worker, of an executor and of the driver, at each stage and at each step of a commit."""
 
 import itertools
-import os
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -42,7 +41,6 @@ def test_processes_of_tasks_killed_at_each_table_and_step_cost_nothing(cluster, 
     assert run.unfinished() == []
 
 
-@pytest.mark.skipif("KILL_DRIVERS" not in os.environ, reason="takes a quarter of an hour: KILL_DRIVERS=1 runs it")
 def test_a_driver_killed_at_each_stage_and_step_goes_on_from_there(cluster, undisturbed, tmp_path):
     first = [stage.outputs[0].name for stage in STAGES]
     wanted = some_pairs(first, {"images", "submission"})  # committed by tasks, and by the driver

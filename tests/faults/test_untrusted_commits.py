@@ -6,7 +6,7 @@ import random
 import pytest
 from untrusted import damaged, is_one_line
 
-from landmark_spark.commits import WHOLE, Commit, FileEntry, Note, Stamp, StoreError
+from landmark_spark.commits import WHOLE, Commit, FileEntry, Mark, Note, Stamp, StoreError
 
 COMMIT = Commit(
     output="images",
@@ -134,7 +134,57 @@ def test_an_output_that_is_no_name_is_refused(kind, output):
     assert read_or_error(kind, json.dumps(VALUES[kind] | {"output": output})) is None
 
 
+UNPRINTABLE = ["\x1b[2J", "a\nb", "\x9b", "\ud800", "\udcff", "a\x00"]
+
+
+@pytest.mark.parametrize("text", UNPRINTABLE)
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        ("commit", "host"),
+        ("commit", "created"),
+        ("commit", "digest"),
+        ("note", "host"),
+        ("note", "started"),
+        ("note", "updated"),
+    ],
+)
+def test_a_text_that_cannot_be_printed_or_that_a_terminal_obeys_is_refused(kind, name, text):
+    assert read_or_error(kind, json.dumps(VALUES[kind] | {name: text})) is None
+
+
+@pytest.mark.parametrize("text", UNPRINTABLE)
+@pytest.mark.parametrize("change", [{"stage": 0}, {"code": 0}, {"inputs": {"records": 0}}, {"columns": {"images": 0}}])
+def test_a_stamp_with_such_a_text_is_refused(change, text):
+    changed = {name: text if each == 0 else dict.fromkeys(each, text) for name, each in change.items()}
+    assert (
+        read_or_error("commit", json.dumps(VALUES["commit"] | {"stamp": VALUES["commit"]["stamp"] | changed})) is None
+    )
+
+
+@pytest.mark.parametrize("name", ["inputs", "columns"])
+def test_a_stamp_whose_digests_or_columns_are_no_texts_is_refused(name):
+    changed = VALUES["commit"]["stamp"] | {name: {"records": 5}}
+    assert read_or_error("commit", json.dumps(VALUES["commit"] | {"stamp": changed})) is None
+
+
+@pytest.mark.parametrize("text", UNPRINTABLE)
+def test_the_reason_of_a_mark_is_made_printable(text):
+    mark = json.dumps({"format": 2, "output": "images", "shard": 3, "reason": text, "found": "then"})
+    reason = Mark.from_json(mark).reason
+    assert reason.isprintable() and "\ufffd" in reason
+
+
+@pytest.mark.parametrize("change", [{"reason": None}, {"reason": ["a"]}, {"found": "\x1b"}, {"output": "../x"}])
+def test_a_mark_that_nobody_wrote_is_refused(change):
+    values = {"format": 2, "output": "images", "shard": 3, "reason": "damaged", "found": "then"}
+    with pytest.raises(StoreError, match="a mark should be the JSON that the store wrote"):
+        Mark.from_json(json.dumps(values | change))
+
+
 @pytest.mark.parametrize("kind", READ)
-@pytest.mark.parametrize("changes", [{"shard": True}, {"shard": "3"}, {"shard": 1.0}, {"shard": -2}, {"num_rows": -1}])
+@pytest.mark.parametrize(
+    "changes", [{"shard": True}, {"shard": -1.0}, {"shard": "3"}, {"shard": 1.0}, {"shard": -2}, {"num_rows": -1}]
+)
 def test_numbers_of_other_kinds_are_refused(kind, changes):
     assert read_or_error(kind, json.dumps(VALUES[kind] | changes)) is None

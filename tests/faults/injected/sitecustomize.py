@@ -26,10 +26,12 @@ NOTES = Path(PLAN["notes"])
 
 
 def place_of(path):
-    """Return the output and whether the file is a commit; None for what is neither data nor commit."""
+    """Return the output and whether the file is a commit; None for what is neither data, checkpoint nor commit."""
     parts = path.removeprefix(PLAN["store"]).strip("/").split("/")
     if parts[0] == "_commits":
         return parts[1], True
+    if parts[0] == "_checkpoints":
+        return f"checkpoint of {parts[1]}", False
     if parts[0].startswith("_") or parts[0] == "toy_world":
         return None
     return parts[0].split(".")[0], False  # submission.csv is the output submission
