@@ -9,7 +9,7 @@ from landmark_spark.setting_fields import setting
 
 __all__ = ["EVIDENCE", "DescriptorSettings", "FusionSettings", "RetrievalSettings"]
 
-EVIDENCE = ("neighbours", "centroid", "head", "non_landmark", "inliers")
+EVIDENCE = ("neighbours", "closest", "centroid", "head", "non_landmark", "inliers")
 """Kinds of evidence for a candidate: docs/ladder.md explains each."""
 
 

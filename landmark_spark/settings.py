@@ -154,7 +154,7 @@ class SubmissionSettings:
 
     mode: Literal["learned", "fused", "decision", "classifier"] = setting(
         "learned",
-        "learned: probability by all evidence that fuse_evidence weighs; fused: confidence + min(inliers, full) / full; "
+        "learned: probability by all that fuse_evidence weighs; fused: confidence + min(inliers, full) / full; "
         "decision: only what was verified; classifier: confidence alone",
     )
     full_inliers: int = setting(35, "inliers from which the fused score rises no further", minimum=1)

@@ -32,7 +32,7 @@ class LinearHead:
         """Return the softmax (N, C) float32 of descriptors (N, D)."""
         if descriptors.ndim != 2 or descriptors.shape[1] != len(self.weights):
             raise ValueError(f"descriptors should be (N, {len(self.weights)}). Received: {descriptors.shape}")
-        return _softmax(descriptors @ self.weights + self.biases).astype(np.float32)
+        return _softmax(descriptors.astype(np.float64) @ self.weights + self.biases).astype(np.float32)
 
     def to_bytes(self) -> bytes:
         """Return it as an .npz file."""
