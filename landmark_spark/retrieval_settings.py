@@ -65,12 +65,12 @@ class RetrievalSettings:
     )
     head_non_landmark_weight: float = setting(0.2, "by which a photo of no landmark counts", above=0.0)
     max_training_images: int = setting(
-        50_000, "images that whitening and head are learned on, first of all by reference rank", minimum=2
+        50_000, "training images, and as many of no landmark, that whitening and head are learned on", minimum=2
     )
     max_calibration_images: int = setting(
         20_000,
-        "training and non-landmark images that play test images, to weigh the evidence by; each is described by models "
-        "that have not seen it",
+        "training images, and as many of no landmark, that play test images, to weigh the evidence by: each meets what "
+        "was learned without it; 0 = the evidence is not weighed",
         minimum=0,
     )
     num_folds: int = setting(5, "parts of the training images, each of which plays the test set once", minimum=2)

@@ -231,6 +231,9 @@ CANDIDATES = Table(
             _ID,
             _column("split", pa.string(), "test; train and non_landmark: plays a test image, to weigh the evidence by"),
             _column("true_landmark_id", pa.int64(), f"of an image that plays one; {NO_CLASS} = of none, or not known"),
+            _column(
+                "fold", pa.int32(), "of an image that plays one: the part that what it meets has not seen; -1 = test"
+            ),
             _column("rank", pa.int32(), "0 = the one whose images are closest"),
             _LANDMARK_ID,
             _CLASS_INDEX,

@@ -1,0 +1,102 @@
+"""Stage: global_descriptors, landmarks -> retrieval_model/, in one task."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+import numpy as np
+import pyarrow as pa
+
+from landmark_spark.commits import FileEntry
+from landmark_spark.core.retrieval_model import Described, RetrievalLearning, learn_retrieval
+from landmark_spark.schemas import GLOBAL_DESCRIPTORS, RETRIEVAL_MODEL
+from landmark_spark.settings import RetrievalSettings
+from landmark_spark.stages.context import Context
+from landmark_spark.stages.train_top_model import landmarks_of
+from landmark_spark.store import Store
+from landmark_spark.table_reader import TaskReader
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+__all__ = ["read_descriptors", "train_retrieval"]
+
+_COLUMNS = ("id", "split", "class_index", "reference_rank", "descriptor")
+
+
+def train_retrieval(context: Context, descriptors: DataFrame, landmarks: DataFrame) -> tuple[FileEntry, ...]:
+    """Learn whitening and heads on training and non-landmark images, also on all but each fold of them."""
+    del descriptors, landmarks
+    store = context.store
+    task = _Learning(
+        settings=context.config.retrieval,
+        store_url=store.url,
+        files=tuple(store.files(GLOBAL_DESCRIPTORS, range(context.config.index.num_shards))),
+        num_classes=len(landmarks_of(context)),
+    )
+    (files,) = context.spark.sparkContext.parallelize([task], 1).map(_learn).collect()
+    return tuple(files)
+
+
+@dataclass(frozen=True)
+class _Learning:
+    """All that the task needs."""
+
+    settings: RetrievalSettings
+    store_url: str
+    files: tuple[str, ...]
+    num_classes: int
+
+
+def _learn(task: _Learning) -> tuple[FileEntry, ...]:
+    settings, store = task.settings, Store(task.store_url)
+    plan = RetrievalLearning(
+        dimensions=settings.dimensions,
+        shrinkage=settings.shrinkage,
+        has_head=settings.head == "linear",
+        head_penalty=settings.head_penalty,
+        head_class_power=settings.head_class_power,
+        head_non_landmark_weight=settings.head_non_landmark_weight,
+        max_training_images=settings.max_training_images,
+        max_calibration_images=settings.max_calibration_images,
+        num_folds=settings.num_folds,
+        seed=settings.seed,
+    )
+    model = learn_retrieval(_described(store, task.files, task.num_classes), plan)
+    with tempfile.TemporaryDirectory() as folder:
+        model.save(Path(folder))
+        return store.upload(Path(folder), f"{RETRIEVAL_MODEL.path}/{uuid4().hex}")
+
+
+def _described(store: Store, files: Sequence[str], num_classes: int) -> Described:
+    """Read the training and non-landmark images of the files."""
+    schema = pa.schema([GLOBAL_DESCRIPTORS.schema.field(each) for each in _COLUMNS])
+    ids: list[str] = []
+    parts, classes, ranks = [], [], []
+    for batch in TaskReader(store.url, schema, tuple((0, each) for each in files)).read():
+        known = batch.filter(pa.array([each != "test" for each in batch["split"].to_pylist()]))
+        ids += known["id"].to_pylist()
+        parts.append(read_descriptors(known))
+        classes.append(known["class_index"].to_numpy().astype(np.int64))
+        ranks.append(known["reference_rank"].to_numpy().astype(np.int64))
+    if not ids:
+        raise ValueError("there should be training images with a larger copy. Received: none, see images.status")
+    labels = np.concatenate(classes)
+    return Described(
+        ids,
+        np.concatenate([each for each in parts if len(each)]),
+        np.where(labels < 0, num_classes, labels),
+        np.concatenate(ranks),
+        num_classes,
+    )
+
+
+def read_descriptors(batch: pa.RecordBatch) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
+    """Return the descriptors (N, C) float32 of rows of global_descriptors; (0, 0) of none."""
+    rows = [np.frombuffer(each, "<f2") for each in batch["descriptor"].to_pylist()]
+    return np.stack(rows).astype(np.float32) if rows else np.zeros((0, 0), np.float32)
