@@ -12,7 +12,15 @@ from landmark_spark.core.precision import resolve_precision
 if TYPE_CHECKING:
     import keras
 
-__all__ = ["POOLINGS", "NetworkPlan", "PrecisionPolicy", "base_of", "build_network", "preprocess_pixels"]
+__all__ = [
+    "POOLINGS",
+    "NetworkPlan",
+    "PrecisionPolicy",
+    "base_of",
+    "build_network",
+    "pool_features",
+    "preprocess_pixels",
+]
 
 POOLINGS = ("none", "avg", "max", "gem")
 _CAFFE_MEAN = (103.939, 116.779, 123.68)  # BGR, of ImageNet, 0 to 255: keras.applications' "caffe" mode
@@ -65,7 +73,7 @@ def build_network(plan: NetworkPlan) -> keras.Model:
         )
     inputs = keras.Input(shape, dtype="uint8", name="images")
     features = keras.ops.cast(base(preprocess_pixels(inputs, preprocessing)), "float32")
-    return keras.Model(inputs, _pool(features, plan.pooling, plan.gem_power))
+    return keras.Model(inputs, pool_features(features, plan.pooling, plan.gem_power))
 
 
 def base_of(model: keras.Model) -> keras.Model:
@@ -113,8 +121,8 @@ def _rescaling(scale: Any, offset: Any) -> Any:
     return keras.layers.Rescaling(scale, offset, dtype="float32", name="preprocessing")
 
 
-def _pool(features: Any, pooling: str, gem_power: float) -> Any:
-    """Pool (B, H, W, F) to (B, F); "none" leaves it."""
+def pool_features(features: Any, pooling: str, gem_power: float) -> Any:
+    """Pool float32 feature maps (B, H, W, F) to (B, F), as ``NetworkPlan`` has it; "none" leaves them."""
     from keras import ops
 
     positions = (1, 2)

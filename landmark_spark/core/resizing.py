@@ -1,4 +1,4 @@
-"""Resizes RGB images: to a square, in one of three modes, or to fit a longest side.
+"""Resizes RGB images: to a square, in one of three modes, to fit a longest side, or to have one.
 
 A picture decoded at a part of its size (``Decoded``) is resized as the whole one would be: to the same size, cut at the
 same places, to a fraction of a pixel. What differs is that areas are averaged over fewer, larger pixels.
@@ -22,6 +22,7 @@ __all__ = [
     "resize_decoded",
     "resize_image",
     "resize_to_fit",
+    "resize_to_longest",
 ]
 
 # How many times the side that it is resized to a decoded side should be at least. Measured on 1816 photos, mostly of
@@ -65,6 +66,20 @@ def fit_decoded(decoded: Decoded, max_side: int) -> RgbImage:
         return decoded.image
     width, height = _scaled(decoded.width, max_side, longest), _scaled(decoded.height, max_side, longest)
     return np.ascontiguousarray(_stretch(decoded.image, _extent(decoded), width=width, height=height))
+
+
+def resize_to_longest(image: RgbImage, side: int, *, min_side: int = 1) -> RgbImage:
+    """Resize (H, W, 3) uint8 so that its longest side is ``side`` pixels, whether it shrinks or grows.
+
+    The aspect ratio is kept to the nearest pixel, as long as no side falls below ``min_side``. Areas are averaged where
+    a side shrinks and interpolated linearly where it grows. Raises ValueError for a ``side`` below ``min_side``.
+    """
+    if not 1 <= min_side <= side:
+        raise ValueError(f"side should be at least {max(min_side, 1)}. Received: {side}")
+    whole = _whole(image)
+    longest = max(whole.width, whole.height)
+    width, height = (max(min_side, _scaled(each, side, longest)) for each in (whole.width, whole.height))
+    return np.ascontiguousarray(_stretch(image, _extent(whole), width=width, height=height))
 
 
 def is_enough_for_square(width: float, height: float, size: int, *, mode: str) -> bool:

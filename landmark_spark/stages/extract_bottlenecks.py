@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BackboneTask",
     "BatchTooLargeError",
+    "default_decode_threads",
     "extract_bottlenecks",
     "extract_rows",
     "find_weights",
@@ -153,8 +154,11 @@ def _load(task: BackboneTask) -> tuple[ModelRunner, int]:
 
 def num_decode_threads(settings: BackboneSettings) -> int:
     """Return how many threads of a task decode; call it once the framework is loaded."""
-    if settings.num_decode_threads:
-        return settings.num_decode_threads
+    return settings.num_decode_threads or default_decode_threads()
+
+
+def default_decode_threads() -> int:
+    """Return how many threads of a task decode where no setting says; call it once the framework is loaded."""
     if gpu_capability() is None:
         return 1  # Spark runs a task on each core
     return min(_MAX_DECODE_THREADS, len(os.sched_getaffinity(0)))

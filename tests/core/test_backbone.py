@@ -5,7 +5,7 @@ import pytest
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-from landmark_spark.core.backbone import NetworkPlan, _pool, base_of, build_network
+from landmark_spark.core.backbone import NetworkPlan, base_of, build_network, pool_features
 from landmark_spark.core.images import decode_image
 from landmark_spark.core.resizing import resize_image
 from landmark_spark.core.weights import find_weights
@@ -114,18 +114,18 @@ MAPS = np.array([[[[1.0], [2.0]], [[3.0], [5.0]]], [[[0.0], [4.0]], [[0.0], [4.0
     ],
 )
 def test_pooling_gives_the_numbers_worked_out_by_hand(pooling, expected):
-    np.testing.assert_allclose(np.asarray(_pool(MAPS, pooling, 3.0))[:, 0], expected, rtol=1e-5)
+    np.testing.assert_allclose(np.asarray(pool_features(MAPS, pooling, 3.0))[:, 0], expected, rtol=1e-5)
 
 
 def test_gem_of_power_1_is_the_average_and_of_a_high_power_nearly_the_largest():
-    np.testing.assert_allclose(np.asarray(_pool(MAPS, "gem", 1.0))[:, 0], [11 / 4, 2.0], rtol=1e-5)
-    large = np.asarray(_pool(MAPS * 1000, "gem", 100.0))[:, 0]  # 5000 ** 100 is beyond float32
+    np.testing.assert_allclose(np.asarray(pool_features(MAPS, "gem", 1.0))[:, 0], [11 / 4, 2.0], rtol=1e-5)
+    large = np.asarray(pool_features(MAPS * 1000, "gem", 100.0))[:, 0]  # 5000 ** 100 is beyond float32
     np.testing.assert_allclose(large, [5000 * 0.25**0.01, 4000 * 0.5**0.01], rtol=1e-5)
 
 
 def test_gem_takes_what_is_below_zero_for_nothing():
-    np.testing.assert_allclose(np.asarray(_pool(MAPS - 4, "gem", 2.0))[0, 0], 0.5, rtol=1e-5)  # -3 -2 -1 1
-    assert np.asarray(_pool(MAPS - 9, "gem", 3.0)) == pytest.approx(1e-6)
+    np.testing.assert_allclose(np.asarray(pool_features(MAPS - 4, "gem", 2.0))[0, 0], 0.5, rtol=1e-5)  # -3 -2 -1 1
+    assert np.asarray(pool_features(MAPS - 9, "gem", 3.0)) == pytest.approx(1e-6)
 
 
 @pytest.mark.parametrize(("name", "num_channels"), [("efficientnetv2b0", 1280), ("mobilenetv3small", 576)])

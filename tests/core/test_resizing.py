@@ -13,6 +13,7 @@ from landmark_spark.core.resizing import (
     resize_decoded,
     resize_image,
     resize_to_fit,
+    resize_to_longest,
 )
 
 
@@ -49,6 +50,31 @@ def test_a_side_may_shrink_while_the_other_grows():
     assert resize_image(image, 2, mode="stretch")[..., 0].tolist() == [[50, 150], [50, 150]]
 
 
+@pytest.mark.parametrize(
+    ("shape", "side", "resized"),
+    [
+        ((480, 640), 256, (192, 256)),
+        ((512, 341), 256, (256, 171)),  # 170.5
+        ((90, 120), 256, (192, 256)),
+        ((256, 100), 256, (256, 100)),
+        ((1000, 40), 256, (256, 32)),  # 10.24, but no side is to fall below 32
+        ((10, 20), 32, (32, 32)),
+    ],
+)
+def test_the_longest_side_is_the_one_asked_for_and_the_other_keeps_the_aspect(shape, side, resized):
+    assert resize_to_longest(np.zeros((*shape, 3), np.uint8), side, min_side=32).shape == (*resized, 3)
+
+
+def test_to_a_longest_side_areas_are_averaged_and_what_grows_is_interpolated():
+    image = np.zeros((2, 4, 3), np.uint8)
+    image[0, :, 0] = [10, 20, 30, 40]
+    image[1, :, 0] = [50, 60, 70, 80]
+    assert resize_to_longest(image, 2)[..., 0].tolist() == [[35, 55]]  # 140 / 4, 220 / 4
+    line = np.zeros((1, 2, 3), np.uint8)
+    line[0, :, 1] = [0, 100]
+    assert resize_to_longest(line, 4)[..., 1].tolist() == [[0, 25, 75, 100]] * 2  # places -0.25, 0.25, 0.75, 1.25
+
+
 def test_shrinking_agrees_with_scikit_image():
     image = np.random.default_rng(1).integers(0, 256, (48, 64, 3), dtype=np.uint8)
     ours = resize_image(image, 16, mode="stretch").astype(float)
@@ -83,6 +109,8 @@ def test_impossible_sizes_and_images_say_what_was_wanted():
         (lambda: resize_image(image[..., 0], 4, mode="pad"), r"\(H, W, 3\) uint8, not empty. Received: \(4, 4\)"),
         (lambda: resize_to_fit(image.astype(float), 4), "Received: .* float64"),
         (lambda: resize_to_fit(image, 0), "max_side should be at least 1. Received: 0"),
+        (lambda: resize_to_longest(image, 0), "side should be at least 1. Received: 0"),
+        (lambda: resize_to_longest(image, 31, min_side=32), "side should be at least 32. Received: 31"),
         (lambda: is_enough_for_square(9, 9, 4, mode="fit"), "mode should be one of stretch, crop, pad."),
     ]:
         with pytest.raises(ValueError, match=words):
