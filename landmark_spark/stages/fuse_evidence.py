@@ -1,0 +1,125 @@
+"""Stage: candidates, verifications -> scores, fusion.json."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from functools import reduce
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from landmark_spark.commits import FileEntry
+from landmark_spark.core.evidence_fusion import Fusion
+from landmark_spark.core.learned_fusion import Examples, LearnedFusion, learn_fusion
+from landmark_spark.retrieval_settings import EVIDENCE
+from landmark_spark.schemas import FUSION, SCORES
+from landmark_spark.settings import Config, ConfigError
+from landmark_spark.stages.context import Context
+from landmark_spark.store import gather
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column, DataFrame
+
+__all__ = ["check_evidence", "examples_of", "fuse_evidence", "with_evidence"]
+
+_ALONE = "closest"
+"""The evidence that ranks the candidates where the weights could not be learned."""
+
+
+def check_evidence(config: Config) -> tuple[str, ...]:
+    """Return the kinds of evidence to weigh. Raises ConfigError for none, an unknown one, or one named twice."""
+    names = tuple(config.fusion.evidence.split())
+    if not names or len(set(names)) < len(names) or set(names) - set(EVIDENCE):
+        raise ConfigError(
+            f"fusion.evidence should be some of {' '.join(EVIDENCE)}, each once. Received: {config.fusion.evidence!r}"
+        )
+    return names
+
+
+def fuse_evidence(
+    context: Context, candidates: DataFrame, verifications: DataFrame
+) -> tuple[DataFrame, tuple[FileEntry, ...]]:
+    """Learn the weights of the evidence from images that play test images; score the candidates of test images."""
+    settings = context.config.fusion
+    names = check_evidence(context.config)
+    rows = with_evidence(candidates, verifications, settings.full_inliers)
+    try:
+        learned = learn_fusion(
+            names,
+            examples_of(rows.where("split != 'test'")),
+            penalty=settings.penalty,
+            non_landmark_share=settings.non_landmark_share,
+        )
+    except ValueError as error:
+        context.tell(f"fuse_evidence: the evidence is not weighed, {_ALONE} alone ranks the candidates: {error}")
+        learned = None
+    text = json.dumps(_described(learned), indent=1) + "\n"
+    files = (context.store.write_bytes(FUSION.path, text.encode()),)
+    scores = _scored(rows.where("split = 'test'"), None if learned is None else learned.fusion)
+    return gather(scores, SCORES, context.config.index.num_shards), files
+
+
+def with_evidence(candidates: DataFrame, verifications: DataFrame, full_inliers: int) -> DataFrame:
+    """Return the candidates with ``num_inliers``, 0 where none are known, and all kinds of evidence as columns."""
+    from pyspark.sql import functions as F
+
+    found = verifications.select("id", "landmark_id", "num_inliers")
+    both = candidates.join(found, on=["id", "landmark_id"], how="left").fillna(0, subset=["num_inliers"])
+    return both.withColumn("inliers", F.least(F.col("num_inliers"), F.lit(full_inliers)) / F.lit(float(full_inliers)))
+
+
+def examples_of(rows: DataFrame) -> Examples:
+    """Collect the candidates of images that play test images: some hundred bytes each."""
+    columns = ("id", "rank", "fold", "landmark_id", "true_landmark_id", *EVIDENCE)
+    frame = rows.select(*columns).toPandas().sort_values(["id", "rank"])
+    return Examples(
+        images=np.unique(frame["id"].to_numpy(dtype=str), return_inverse=True)[1].astype(np.int64),
+        shows_landmark=(frame["true_landmark_id"] >= 0).to_numpy(),
+        is_right=(frame["landmark_id"] == frame["true_landmark_id"]).to_numpy(),
+        folds=frame["fold"].to_numpy(np.int64),
+        evidence={name: frame[name].to_numpy(np.float64) for name in EVIDENCE},
+    )
+
+
+def _described(learned: LearnedFusion | None) -> Mapping[str, Any]:
+    if learned is None:
+        return {"learned": False, "alone": _ALONE}
+    return {
+        "learned": True,
+        **learned.fusion.to_json(),
+        "cross_validated": {
+            "gap": learned.gap,
+            "top1": learned.top1,
+            "num_landmark_images": learned.num_landmark_images,
+            "num_non_landmark_images": learned.num_non_landmark_images,
+        },
+    }
+
+
+def _scored(rows: DataFrame, fusion: Fusion | None) -> DataFrame:
+    """Return the rows of scores: the probability by the fusion, and the rank by it among the image's candidates."""
+    from pyspark.sql import Window
+    from pyspark.sql import functions as F
+
+    score = F.greatest(F.col(_ALONE), F.lit(0.0)) if fusion is None else 1.0 / (1.0 + F.exp(-_log_odds(fusion)))
+    order = Window.partitionBy("id").orderBy(F.desc("score"), "closest_rank")
+    return (
+        rows.withColumnRenamed("rank", "closest_rank")
+        .withColumn("score", score.cast("float"))
+        .withColumn("rank", (F.row_number().over(order) - 1).cast("int"))
+    )
+
+
+def _log_odds(fusion: Fusion) -> Column:
+    from pyspark.sql import functions as F
+
+    terms = [
+        (F.col(name).cast("double") - float(mean)) / float(deviation) * float(weight)
+        for name, mean, deviation, weight in _kinds(fusion)
+    ]
+    return reduce(lambda one, other: one + other, terms) + F.lit(float(fusion.intercept))
+
+
+def _kinds(fusion: Fusion) -> Sequence[tuple[str, float, float, float]]:
+    return list(zip(fusion.names, fusion.means, fusion.deviations, fusion.weights, strict=True))
