@@ -12,7 +12,7 @@ from landmark_spark.core.calibration import choose, false_pairs, random_matches,
 from landmark_spark.core.local_features import LocalFeatures
 from landmark_spark.core.verification import match_pair
 from landmark_spark.row_lookup import look_up
-from landmark_spark.schemas import LOCAL_FEATURES
+from landmark_spark.schemas import CANDIDATES, LOCAL_FEATURES, PREDICTIONS
 from landmark_spark.settings import Config, ConfigError
 from landmark_spark.stages.verify_landmarks import features_of, verification_settings
 from landmark_spark.store import Store
@@ -61,18 +61,33 @@ def choose_references(store: Store, config: Config, sampling: Sampling) -> dict[
     found: dict[int, list[tuple[int, str]]] = {}
     columns = ("id", "split", "landmark_id", "reference_rank")
     rows = store.read_arrow(LOCAL_FEATURES, columns)
+    limit = config.verify.max_comparisons
+    named = _named_landmarks(store, config)
     for image_id, split, landmark, rank in zip(*(rows.column(each).to_pylist() for each in columns), strict=True):
-        if split == "train":
+        if split == "train" and rank < limit and (named is None or landmark in named):
             found.setdefault(landmark, []).append((rank, image_id))
     chosen = choose(found, sampling.num_landmarks, seed=sampling.seed, purpose="landmark")
-    limit = config.verify.max_comparisons
-    groups = {each: [image_id for _, image_id in sorted(found[each])[:limit]] for each in sorted(chosen)}
+    groups = {each: [image_id for _, image_id in sorted(found[each])] for each in sorted(chosen)}
     if len(groups) < 2 or max(map(len, groups.values())) < 2:
         raise StoreError(
             "calibrate should have references of two landmarks, and two of one of them. "
             f"Received: {', '.join(f'{len(ids)} of landmark {key}' for key, ids in groups.items()) or 'none'}"
         )
     return groups
+
+
+def _named_landmarks(store: Store, config: Config) -> set[int] | None:
+    """Return the landmarks of which all references have features; None: all that have any with features.
+
+    Of other landmarks only the images that play test images have some.
+    """
+    if not store.commits(CANDIDATES):
+        return None
+    found = set(store.read_arrow(CANDIDATES, ["landmark_id"]).column("landmark_id").to_pylist())
+    if store.commits(PREDICTIONS):
+        rows = store.read_arrow(PREDICTIONS, ["rank", "landmark_id"]).to_pylist()
+        found |= {row["landmark_id"] for row in rows if row["rank"] < config.verify.candidates}
+    return found
 
 
 def read_features(store: Store, ids: Sequence[str], num_shards: int) -> dict[str, LocalFeatures]:

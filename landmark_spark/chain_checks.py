@@ -46,11 +46,34 @@ def _local_features(inputs: Mapping[str, KeptRows], features: KeptRows, _: Setti
     return fault
 
 
+def _global_descriptors(inputs: Mapping[str, KeptRows], descriptors: KeptRows, _: Settings) -> str:
+    images = inputs["images"]
+    wanted = images.ids[images.columns["is_ok"] & images.columns["is_large"]]
+    return _compare(wanted, descriptors.ids, "the ids of images with a larger copy")
+
+
+def _candidates(inputs: Mapping[str, KeptRows], candidates: KeptRows, _: Settings) -> str:
+    """An image may have none, such as most training images: but it plays what it is, and has a descriptor."""
+    descriptors = inputs["global_descriptors"]
+    known = [descriptors.ids[descriptors.columns["is_test"] == is_test] for is_test in (True, False)]
+    named = [candidates.ids[candidates.columns["is_test"] == is_test] for is_test in (True, False)]
+    num_others = sum(len(np.setdiff1d(*each)) for each in zip(named, known, strict=True))
+    if num_others:
+        return f"should have ids of images with a descriptor, each in its split. Received: {num_others} others"
+    return ""
+
+
 def _verifications(inputs: Mapping[str, KeptRows], verifications: KeptRows, settings: Settings) -> str:
     predictions = inputs["predictions"]
     num_candidates = settings.get("verify.candidates", 1)
-    wanted = predictions.where(predictions.columns["rank"] < num_candidates)
-    return _compare(_pairs(wanted), _pairs(verifications), "the landmarks predicted for each id that are verified")
+    predicted = predictions.where(predictions.columns["rank"] < num_candidates)
+    wanted = np.union1d(_pairs(predicted), _pairs(inputs["candidates"]))
+    return _compare(wanted, _pairs(verifications), "the landmarks named for each id that are verified")
+
+
+def _scores(inputs: Mapping[str, KeptRows], scores: KeptRows, _: Settings) -> str:
+    candidates = inputs["candidates"]
+    return _compare(candidates.ids[candidates.columns["is_test"]], scores.ids, "the ids of test images with candidates")
 
 
 def _fetched_tests(images: KeptRows) -> NDArray[np.uint64]:
@@ -62,8 +85,11 @@ SHARD_CHECKS: Mapping[str, tuple[Sequence[str], Callable[[Mapping[str, KeptRows]
     "images": (("records",), _images),
     "bottlenecks": (("images",), _bottlenecks),
     "predictions": (("images",), _predictions),
+    "global_descriptors": (("images",), _global_descriptors),
+    "candidates": (("global_descriptors",), _candidates),
     "local_features": (("images",), _local_features),
-    "verifications": (("predictions",), _verifications),
+    "verifications": (("predictions", "candidates"), _verifications),
+    "scores": (("candidates",), _scores),
 }
 """For a table, which inputs a shard of it is compared with, and the check.
 

@@ -21,6 +21,7 @@ from landmark_spark.pipeline import STAGES, Stage
 from landmark_spark.planning import Inventory, input_digests
 from landmark_spark.schemas import (
     BOTTLENECKS,
+    GLOBAL_DESCRIPTORS,
     LANDMARKS,
     LOCAL_FEATURES,
     PREDICTIONS,
@@ -96,18 +97,14 @@ def _landmarks(places: Places) -> Iterator[Problem]:
 
 
 def _equal_shards(places: Places) -> Iterator[Problem]:
-    for name, what in (
-        (PREDICTIONS.name, ""),
-        (BOTTLENECKS.name, "num_bytes"),
-        (LOCAL_FEATURES.name, "num_dimensions"),
+    for name, column, what in (
+        (PREDICTIONS.name, "", ""),
+        (BOTTLENECKS.name, "num_bytes", "bytes in each feature map"),
+        (GLOBAL_DESCRIPTORS.name, "num_bytes", "bytes in each descriptor"),
+        (LOCAL_FEATURES.name, "num_dimensions", "values in each descriptor"),
     ):
         for group in _made_alike(places, name):
-            if not what:
-                found = check_ranks(group)
-            elif what == "num_bytes":
-                found = check_one_value(group, what, "bytes in each feature map")
-            else:
-                found = check_one_value(group, what, "values in each descriptor")
+            found = check_one_value(group, column, what) if column else check_ranks(group)
             yield from (((name, shard), problem) for shard, problem in found.items())
 
 

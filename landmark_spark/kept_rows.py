@@ -20,11 +20,14 @@ _KEPT: Mapping[str, tuple[str, ...]] = {
     "records": ("is_test", "landmark_id", "line_number"),
     "rejects": ("is_test", "is_duplicate", "line_number"),
     "landmarks": ("landmark_id", "num_train_images"),
-    "images": ("is_test", "is_ok"),
+    "images": ("is_test", "is_ok", "is_large"),
     "bottlenecks": ("num_bytes",),
     "predictions": ("rank", "landmark_id"),
+    "global_descriptors": ("is_test", "num_bytes"),
+    "candidates": ("is_test", "rank", "landmark_id"),
     "local_features": ("is_test", "num_dimensions"),
     "verifications": ("landmark_id", "is_verified"),
+    "scores": ("rank", "landmark_id"),
 }
 _WORDS = {
     "is_test": ("split", "test"),
@@ -88,8 +91,11 @@ def _values(name: str, rows: pa.Table) -> NDArray[Any]:
     if name in _WORDS:
         column, word = _WORDS[name]
         return np.asarray(pa.compute.equal(rows.column(column), word))
-    if name == "num_bytes":  # of a feature map
-        return np.asarray(pa.compute.binary_length(rows.column("features")))
+    if name == "is_large":  # it keeps a larger copy
+        return np.asarray(pa.compute.is_valid(rows.column("large_image")))
+    if name == "num_bytes":  # of a feature map, or of the descriptor of a whole image
+        column = "features" if "features" in rows.column_names else "descriptor"
+        return np.asarray(pa.compute.binary_length(rows.column(column)))
     if name == "num_dimensions":  # of a descriptor of two bytes a value; 0 where there is no keypoint
         lengths = np.asarray(pa.compute.binary_length(rows.column("descriptors")))
         sizes: NDArray[Any] = lengths // np.maximum(2 * np.asarray(rows.column("num_keypoints")), 1)

@@ -168,14 +168,14 @@ class _Reader:
         mine = [
             (rank, name)
             for rank, name, split, of in zip(*columns, strict=True)
-            if (split, of) == ("train", landmark_id)
+            if (split, of) == ("train", landmark_id) and rank < self.config.verify.max_comparisons
         ]
         if not mine:
             raise ConfigError(
                 f"landmark {landmark_id} should have references with features: only landmarks that were predicted "
-                "for some test image do. Received: none"
+                "for some image, or are candidates of one, do. Received: none"
             )
-        return [name for _, name in sorted(mine)[: self.config.verify.max_comparisons]]
+        return [name for _, name in sorted(mine)]
 
     def features(self, ids: Sequence[str]) -> dict[str, LocalFeatures]:
         """Return the features of images that should have some."""

@@ -264,7 +264,7 @@ LOCAL_FEATURES = Table(
         ]
     ),
     order=("split", "id"),
-    doc="keypoints and descriptors of test images and of the references of predicted landmarks",
+    doc="keypoints and descriptors of test images, of those that play one, and of references of landmarks named",
 )
 
 VERIFICATIONS = Table(
@@ -281,7 +281,7 @@ VERIFICATIONS = Table(
         ]
     ),
     order=("id", "landmark_id"),
-    doc="geometric verification of the landmarks predicted for every test image: verify.candidates of them",
+    doc="geometric verification of the verify.candidates best predictions of every test image, and of all candidates",
 )
 
 SCORES = Table(

@@ -121,12 +121,15 @@ def _check_splits(rows: pa.Table) -> dict[str, Mask]:
 
 
 def _check_classes(rows: pa.Table) -> dict[str, Mask]:
-    holdout = _array(rows, "holdout")
     return {
         "a landmark without a class, or a class without one": (_array(rows, "landmark_id") == NO_CLASS)
-        != (_array(rows, "class_index") == NO_CLASS),
-        "a holdout that is not in [0, 1)": ~((holdout >= 0) & (holdout < 1)),
+        != (_array(rows, "class_index") == NO_CLASS)
     }
+
+
+def _check_holdouts(rows: pa.Table) -> dict[str, Mask]:
+    holdout = _array(rows, "holdout")
+    return {"a holdout that is not in [0, 1)": ~((holdout >= 0) & (holdout < 1))}
 
 
 def _check_lines(rows: pa.Table) -> dict[str, Mask]:
@@ -158,11 +161,27 @@ def _check_feature_maps(rows: pa.Table) -> dict[str, Mask]:
     return {"features that are no whole number of float16": (lengths == 0) | (lengths % 2 != 0)}
 
 
+def _check_descriptors(rows: pa.Table) -> dict[str, Mask]:
+    lengths = _lengths(rows, "descriptor")
+    return {"a descriptor that is no whole number of float16": (lengths == 0) | (lengths % 2 != 0)}
+
+
 def _check_scores(rows: pa.Table) -> dict[str, Mask]:
     score = _array(rows, "score")
+    return {"a score that is not in [0, 1]": ~((score >= 0) & (score <= 1 + _ROUNDING))}
+
+
+def _check_named(rows: pa.Table) -> dict[str, Mask]:
+    return {"no landmark": _array(rows, "landmark_id") < 0}
+
+
+def _check_evidence(rows: pa.Table) -> dict[str, Mask]:
+    """What is weighed is a number; the landmark that is right is known of training images alone."""
+    evidence = np.stack([_array(rows, name) for name in ("neighbours", "centroid", "head", "non_landmark")])
     return {
-        "a score that is not in [0, 1]": ~((score >= 0) & (score <= 1 + _ROUNDING)),
-        "no landmark": _array(rows, "landmark_id") < 0,
+        "evidence that is no number": ~np.isfinite(evidence).all(axis=0),
+        "a true landmark of an image that is none of train": (_array(rows, "true_landmark_id") != NO_CLASS)
+        & ~_is_in(rows, "split", ["train"]),
     }
 
 
@@ -181,19 +200,25 @@ def _check_comparisons(rows: pa.Table) -> dict[str, Mask]:
     compared = _array(rows, "num_comparisons")
     return {
         "more comparisons than references, or fewer than 0": (compared > _array(rows, "num_references"))
-        | (compared < 0),
-        "fewer inliers than 0": _array(rows, "num_inliers") < 0,
+        | (compared < 0)
     }
 
 
+def _check_inliers(rows: pa.Table) -> dict[str, Mask]:
+    return {"fewer inliers than 0": _array(rows, "num_inliers") < 0}
+
+
 _CHECKS: Mapping[str, Sequence[Callable[[pa.Table], dict[str, Mask]]]] = {
-    "records": (_check_splits, _check_classes, _check_lines),
+    "records": (_check_splits, _check_classes, _check_holdouts, _check_lines),
     "rejects": (_check_reasons,),
-    "images": (_check_splits, _check_classes, _check_pictures),
-    "bottlenecks": (_check_splits, _check_classes, _check_feature_maps),
-    "predictions": (_check_scores,),
+    "images": (_check_splits, _check_classes, _check_holdouts, _check_pictures),
+    "bottlenecks": (_check_splits, _check_classes, _check_holdouts, _check_feature_maps),
+    "predictions": (_check_scores, _check_named),
+    "global_descriptors": (_check_splits, _check_classes, _check_descriptors),
+    "candidates": (_check_splits, _check_classes, _check_named, _check_evidence),
     "local_features": (_check_splits, _check_vectors),
-    "verifications": (_check_comparisons,),
+    "verifications": (_check_comparisons, _check_inliers, _check_named),
+    "scores": (_check_scores, _check_inliers, _check_named),
 }
 
 
@@ -222,7 +247,7 @@ def _dense_ranks(kept: KeptRows) -> str:
 def _one_landmark_once(kept: KeptRows) -> str:
     pairs = np.stack([kept.ids, kept.columns["landmark_id"].astype(np.uint64)], axis=1)
     num_more = len(pairs) - len(np.unique(pairs, axis=0))
-    return f"should predict a landmark once for an id. Received: {num_more} more" if num_more else ""
+    return f"should name a landmark once for an id. Received: {num_more} more" if num_more else ""
 
 
 _WHOLE_CHECKS: Mapping[str, Sequence[Callable[[KeptRows], str]]] = {
@@ -230,6 +255,9 @@ _WHOLE_CHECKS: Mapping[str, Sequence[Callable[[KeptRows], str]]] = {
     "images": (_one_row_an_id,),
     "bottlenecks": (_one_row_an_id,),
     "local_features": (_one_row_an_id,),
+    "global_descriptors": (_one_row_an_id,),
     "landmarks": (_dense_classes,),
     "predictions": (_dense_ranks, _one_landmark_once),
+    "candidates": (_dense_ranks, _one_landmark_once),
+    "scores": (_dense_ranks, _one_landmark_once),
 }

@@ -12,8 +12,11 @@ from landmark_spark.pipeline import STAGES
 from landmark_spark.planning import Inventory, input_digests
 from landmark_spark.schemas import (
     BOTTLENECKS,
+    CANDIDATES,
     DELF_MODEL,
     FINE_TUNED_MODEL,
+    FUSION,
+    GLOBAL_DESCRIPTORS,
     IMAGES,
     LANDMARKS,
     LOCAL_FEATURES,
@@ -21,6 +24,8 @@ from landmark_spark.schemas import (
     PREDICTIONS,
     RECORDS,
     REJECTS,
+    RETRIEVAL_MODEL,
+    SCORES,
     SUBMISSION,
     TOP_MODEL,
     VERIFICATIONS,
@@ -87,15 +92,32 @@ def _vectors(name):
     }
 
 
-def _verification(name):
+def _descriptor(name):
+    row = {each: value for each, value in _classes(name).items() if each in GLOBAL_DESCRIPTORS.schema.names}
+    return row | {"descriptor": bytes(32)}
+
+
+def _candidate(name, landmark):
+    row = {"id": name, "split": _classes(name)["split"], "true_landmark_id": _TRAIN.get(name, -1)}
+    evidence = {"neighbours": 0.5, "centroid": 0.25, "head": -1.0, "non_landmark": 0.125}
+    return row | {"rank": landmark - 70, "landmark_id": landmark, "class_index": landmark - 70} | evidence
+
+
+def _verification(name, landmark=70):
     values = {"num_inliers": 4, "num_comparisons": 2, "num_references": 3, "best_reference_id": "r0"}
-    return {"id": name, "landmark_id": 70, "is_verified": False} | values
+    return {"id": name, "landmark_id": landmark, "is_verified": False} | values
 
 
 def chain_rows():
-    """The rows of every table, in order; test.csv has a fifth line that was refused, and a sixth that repeats t0."""
+    """The rows of every table, in order; test.csv has a fifth line that was refused, and a sixth that repeats t0.
+
+    All test images have landmark 70 predicted first and named as candidate, t0 has 71 named besides; r1 plays a test
+    image.
+    """
     names = [*_TESTS, *_TRAIN]
     fetched = [name for name in names if name not in _FAILED]
+    tests = [name for name in fetched if name in _TESTS]
+    named = [*((name, 70) for name in tests), ("t0", 71), ("r1", 70)]
     refused = {"source": "test.csv", "split": "test", "line": "x"}
     return {
         RECORDS: [
@@ -111,12 +133,18 @@ def chain_rows():
         BOTTLENECKS: [_classes(name) | {"features": bytes(16)} for name in fetched],
         PREDICTIONS: [
             {"id": name, "rank": rank, "landmark_id": 70 + rank, "class_index": rank, "score": 0.75 - rank / 2}
-            for name in fetched
-            if name in _TESTS
+            for name in tests
             for rank in range(2)
         ],
+        GLOBAL_DESCRIPTORS: [_descriptor(name) for name in fetched],
+        CANDIDATES: [_candidate(*each) for each in named],
         LOCAL_FEATURES: [_vectors(name) for name in fetched],
-        VERIFICATIONS: [_verification(name) for name in fetched if name in _TESTS],
+        VERIFICATIONS: [_verification(*each) for each in named],
+        SCORES: [
+            {"id": name, "rank": landmark - 70, "landmark_id": landmark, "num_inliers": 4, "score": 0.5}
+            for name, landmark in named
+            if name in _TESTS
+        ],
     }
 
 
@@ -159,9 +187,14 @@ def make_chain(folder, changed=None, submission=None):
     put_artifact(store, TOP_MODEL, "/1/", {"classes.json": b"{}"})
     put_artifact(store, FINE_TUNED_MODEL, "/1/", {"fine_tuning.json": b"{}"})
     put_table(store, PREDICTIONS, rows[PREDICTIONS])
+    put_table(store, GLOBAL_DESCRIPTORS, rows[GLOBAL_DESCRIPTORS])
+    put_artifact(store, RETRIEVAL_MODEL, "/1/", {"retrieval.json": b"{}"})
+    put_table(store, CANDIDATES, rows[CANDIDATES])
     put_artifact(store, DELF_MODEL, "/1/", {"delf.json": b"{}"})
     for table in (LOCAL_FEATURES, VERIFICATIONS):
         put_table(store, table, rows[table])
+    put_artifact(store, FUSION, "", {"": b"{}"})
+    put_table(store, SCORES, rows[SCORES])
     lines = submission or ["t3,70 0.75", "t1,", "t0,70 0.75", "t2,70 0.75", "t9,"]
     put_artifact(store, SUBMISSION, "", {"": "\n".join(["id,landmarks", *lines, ""]).encode()})
     put_artifact(store, METRICS, "", {"": json.dumps({"modes": {}, "counts": {}}).encode()})

@@ -4,10 +4,10 @@ import pytest
 from landmark_store import NUM_SHARDS, make_store, write_table
 
 from landmark_spark.calibrating import calibrate
-from landmark_spark.calibration_pairs import Sampling
+from landmark_spark.calibration_pairs import Sampling, choose_references
 from landmark_spark.cli import main
 from landmark_spark.config import load_config
-from landmark_spark.schemas import LOCAL_FEATURES
+from landmark_spark.schemas import CANDIDATES, LOCAL_FEATURES, PREDICTIONS
 from landmark_spark.settings import ConfigError
 
 
@@ -74,6 +74,20 @@ def test_references_beyond_those_that_are_compared_do_not_count(store):
     config = load_config(None, settings(store, "verify.max_comparisons=2"))
     found = calibrate(config, Sampling(num_pairs=5, num_images=5, num_landmarks=2), lambda _: None)
     assert (found.num_landmarks, found.num_references, found.mean_comparisons) == (2, 4, 2)
+
+
+def test_landmarks_of_which_some_images_alone_play_test_images_do_not_count(tmp_path):
+    store = make_store(tmp_path, num_landmarks=4, num_references=2)
+    config = load_config(None, settings(store, "verify.candidates=2"))
+    assert sorted(choose_references(store, config, Sampling())) == [0, 1, 2, 3]
+    columns = {"class_index": 0, "score": 0.5}
+    predicted = [{"id": "t0", "rank": rank, "landmark_id": rank} | columns for rank in range(3)]
+    write_table(store.url, PREDICTIONS, predicted)  # 2 is not verified
+    evidence = dict.fromkeys(("neighbours", "centroid", "head", "non_landmark"), 0.0)
+    candidate = {"id": "r2_1", "split": "train", "true_landmark_id": 2, "rank": 0, "landmark_id": 3, "class_index": 3}
+    write_table(store.url, CANDIDATES, [candidate | evidence])
+    groups = choose_references(store, config, Sampling())
+    assert groups == {0: ["r0_0", "r0_1"], 1: ["r1_0", "r1_1"], 3: ["r3_0", "r3_1"]}
 
 
 def test_the_command_prints_a_table_and_the_same_numbers_every_time(store, capsys):

@@ -9,6 +9,7 @@ import pytest
 from chain_store import chain_rows
 
 from landmark_spark.chain_checks import (
+    SHARD_CHECKS,
     check_landmarks,
     check_one_value,
     check_ranks,
@@ -21,12 +22,15 @@ from landmark_spark.core.records import shard_of
 from landmark_spark.kept_rows import KeptRows, id_digests
 from landmark_spark.schemas import (
     BOTTLENECKS,
+    CANDIDATES,
+    GLOBAL_DESCRIPTORS,
     IMAGES,
     LANDMARKS,
     LOCAL_FEATURES,
     PREDICTIONS,
     RECORDS,
     REJECTS,
+    SCORES,
     VERIFICATIONS,
 )
 from landmark_spark.table_checks import RowChecks, schema_fault
@@ -97,6 +101,17 @@ def test_an_id_of_another_shard_is_named():
         (LOCAL_FEATURES, "width", 0, "a width or height below 1"),
         (VERIFICATIONS, "num_comparisons", 4, "more comparisons than references, or fewer than 0"),
         (VERIFICATIONS, "num_inliers", -1, "fewer inliers than 0"),
+        (VERIFICATIONS, "landmark_id", -1, "no landmark"),
+        (GLOBAL_DESCRIPTORS, "split", "dev", "a split that is none of train, test, non_landmark"),
+        (GLOBAL_DESCRIPTORS, "class_index", 7, "a landmark without a class, or a class without one"),
+        (GLOBAL_DESCRIPTORS, "descriptor", b"123", "a descriptor that is no whole number of float16"),
+        (CANDIDATES, "class_index", -1, "a landmark without a class, or a class without one"),
+        (CANDIDATES, "landmark_id", -1, "no landmark"),
+        (CANDIDATES, "head", float("-inf"), "evidence that is no number"),
+        (CANDIDATES, "centroid", float("nan"), "evidence that is no number"),
+        (CANDIDATES, "true_landmark_id", 70, "a true landmark of an image that is none of train"),
+        (SCORES, "score", 1.5, "a score that is not in [0, 1]"),
+        (SCORES, "num_inliers", -1, "fewer inliers than 0"),
     ],
 )
 def test_a_value_that_cannot_be_is_named(table, column, value, problem):
@@ -116,7 +131,53 @@ def test_a_rank_that_is_missing_is_named():
 def test_a_landmark_predicted_twice_for_an_image_is_named():
     rows = in_order(PREDICTIONS)
     rows[1] = rows[1] | {"landmark_id": 70}
-    assert checked(PREDICTIONS, rows) == ["should predict a landmark once for an id. Received: 1 more"]
+    assert checked(PREDICTIONS, rows) == ["should name a landmark once for an id. Received: 1 more"]
+
+
+@pytest.mark.parametrize("table", [CANDIDATES, SCORES], ids=lambda table: table.name)
+def test_the_landmarks_named_for_an_image_are_ranked_and_each_stands_once(table):
+    rows = in_order(table)
+    place = next(k for k, row in enumerate(rows) if row["rank"] == 1)  # of t0
+    again = [*rows[:place], rows[place] | {"landmark_id": 70}, *rows[place + 1 :]]
+    assert checked(table, again) == ["should name a landmark once for an id. Received: 1 more"]
+    assert checked(table, rows[: place - 1] + rows[place:]) == [
+        "should have ranks 0, 1, ... for each id. Received: 1 ids with others"
+    ]
+
+
+def test_candidates_and_scores_are_compared_with_what_they_were_made_of():
+    descriptors = kept("abc", is_test=[True, False, False])
+    check = SHARD_CHECKS["candidates"][1]
+    named = kept("aabb", is_test=[True, True, False, False], rank=[0, 1, 0, 1], landmark_id=[7, 8, 7, 9])
+    assert check({"global_descriptors": descriptors}, named, {}) == ""  # c has none
+    assert check({"global_descriptors": descriptors.where(np.array([True, False, True]))}, named, {}).endswith(
+        "Received: 1 others"
+    )
+    check = SHARD_CHECKS["scores"][1]
+    assert check({"candidates": named}, kept("a"), {}) == ""
+    assert check({"candidates": named}, kept("ab"), {}).endswith("Received: 0 missing, 1 others")
+
+
+def test_verified_are_the_best_predictions_and_all_candidates_each_once():
+    predictions = kept("aaa", rank=[0, 1, 2], landmark_id=[7, 8, 9])
+    candidates = kept("aab", is_test=[True, True, False], rank=[0, 1, 0], landmark_id=[7, 9, 8])
+    check = SHARD_CHECKS["verifications"][1]
+    inputs = {"predictions": predictions, "candidates": candidates}
+    assert check(inputs, kept("aab", landmark_id=[7, 9, 8]), {}) == ""
+    assert check(inputs, kept("aaab", landmark_id=[7, 8, 9, 8]), {"verify.candidates": 2}) == ""
+    assert check(inputs, kept("aab", landmark_id=[7, 9, 8]), {"verify.candidates": 2}).endswith(
+        "verified, 4. Received: 1 missing, 0 others"
+    )
+    none = {"predictions": predictions, "candidates": candidates.where(np.zeros(3, bool))}
+    assert check(none, kept("a", landmark_id=[7]), {}) == ""
+    assert check(none, kept("aa", landmark_id=[7, 9]), {}).endswith("verified, 1. Received: 0 missing, 1 others")
+
+
+def test_descriptors_are_of_the_images_that_keep_a_larger_copy():
+    images = kept("abcd", is_test=[True] * 4, is_ok=[True, True, True, False], is_large=[True, True, False, False])
+    check = SHARD_CHECKS["global_descriptors"][1]
+    assert check({"images": images}, kept("ab"), {}) == ""
+    assert check({"images": images}, kept("bc"), {}).endswith("larger copy, 2. Received: 1 missing, 1 others")
 
 
 def test_other_columns_are_listed():

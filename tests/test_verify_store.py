@@ -16,12 +16,15 @@ from landmark_spark.cli import main
 from landmark_spark.commits import FORMAT, WHOLE, Mark, Note, StoreError
 from landmark_spark.schemas import (
     BOTTLENECKS,
+    CANDIDATES,
+    GLOBAL_DESCRIPTORS,
     IMAGES,
     LANDMARKS,
     LOCAL_FEATURES,
     METRICS,
     PREDICTIONS,
     RECORDS,
+    SCORES,
     TOP_MODEL,
     VERIFICATIONS,
 )
@@ -62,7 +65,10 @@ def test_a_sound_store_has_no_fault_and_is_summed_up(folder):
     assert counted["records"] == counted["images"] == (3, 3, 10)
     assert counted["bottlenecks"] == counted["local_features"] == (3, 3, 8)  # t1 and r5 were not fetched
     assert counted["predictions"] == (3, 3, 6)
-    assert counted["verifications"] == (3, 3, 3)
+    assert counted["global_descriptors"] == (3, 3, 8)
+    assert counted["candidates"] == counted["verifications"] == (3, 3, 5)
+    assert counted["scores"] == (3, 3, 4)
+    assert counted["retrieval_model"] == counted["fusion"] == (1, 1, 0)
     assert counted["submission"] == (1, 1, 0)
     assert found.notes == ("report is not made yet",)
     (size,) = {each.num_bytes for each in found.outputs if each.output == "submission"}
@@ -275,7 +281,49 @@ def with_values(image_id, **values):
             VERIFICATIONS,
             with_values("t3", landmark_id=71),
             1,
-            "should have the landmarks predicted for each id that are verified, 1. Received: 1 missing, 1 others",
+            "should have the landmarks named for each id that are verified, 1. Received: 1 missing, 1 others",
+        ),
+        (
+            VERIFICATIONS,
+            without("r1"),
+            0,
+            "should have the landmarks named for each id that are verified, 1. Received: 1 missing, 0 others",
+        ),
+        (
+            VERIFICATIONS,
+            lambda rows: [row for row in rows if row["landmark_id"] != 71],
+            2,
+            "should have the landmarks named for each id that are verified, 3. Received: 1 missing, 0 others",
+        ),
+        (
+            GLOBAL_DESCRIPTORS,
+            without("r4"),
+            0,
+            "should have the ids of images with a larger copy, 2. Received: 1 missing, 0 others",
+        ),
+        (
+            GLOBAL_DESCRIPTORS,
+            with_values("r1", descriptor=bytes(8)),
+            0,
+            "bytes in each descriptor, as the other shards",
+        ),
+        (
+            CANDIDATES,
+            lambda rows: [*rows, rows[-1] | {"id": "r5"}],
+            2,
+            "should have ids of images with a descriptor, each in its split. Received: 1 others",
+        ),
+        (
+            CANDIDATES,
+            with_values("r1", split="test", true_landmark_id=-1),
+            0,
+            "should have ids of images with a descriptor, each in its split. Received: 1 others",
+        ),
+        (
+            SCORES,
+            without("t3"),
+            1,
+            "should have the ids of test images with candidates, 1. Received: 1 missing, 0 others",
         ),
         (BOTTLENECKS, with_values("r1", features=bytes(8)), 0, "bytes in each feature map, as the other shards"),
         (

@@ -1,4 +1,4 @@
-"""Stage: images, predictions, delf_model/ -> local_features, on GPU executors where a network finds them."""
+"""Stage: images, predictions, candidates, delf_model/ -> local_features, on GPU executors for those of a network."""
 
 from __future__ import annotations
 
@@ -28,23 +28,21 @@ Row = dict[str, Any]
 
 
 def extract_local_features(
-    context: Context, images: DataFrame, predictions: DataFrame, delf_model: Commit
+    context: Context, images: DataFrame, predictions: DataFrame, candidates: DataFrame, delf_model: Commit
 ) -> DataFrame:
-    """Find keypoints in the test images and in the references of the landmarks predicted, and in no others."""
+    """Find keypoints in test images, in those that play one, and in references of the landmarks named for them."""
     from pyspark.sql import functions as F
 
     config = context.config
-    predicted = (
-        predictions.where(f"rank < {config.verify.candidates}")
-        .select("landmark_id")
-        .distinct()
-        .withColumn("is_predicted", F.lit(True))
-    )
-    is_reference = F.col("is_predicted") & (F.col("reference_rank") < config.verify.max_comparisons)
+    predicted = predictions.where(f"rank < {config.verify.candidates}").select("landmark_id")
+    named = predicted.union(candidates.select("landmark_id")).distinct().withColumn("is_named", F.lit(True))
+    players = candidates.where("split != 'test'").select("id").distinct().withColumn("plays_test", F.lit(True))
+    is_reference = F.col("is_named") & (F.col("reference_rank") < config.verify.max_comparisons)
     chosen = (
         images.where("status = 'ok' and large_image is not null")
-        .join(F.broadcast(predicted), on="landmark_id", how="left")
-        .where((F.col("split") == "test") | is_reference)
+        .join(F.broadcast(named), on="landmark_id", how="left")
+        .join(F.broadcast(players), on="id", how="left")
+        .where((F.col("split") == "test") | F.col("plays_test") | is_reference)
         .select("id", "split", "landmark_id", "reference_rank", "shard", "large_image")
     )
     is_needed = takes_delf_model(config.local_features)

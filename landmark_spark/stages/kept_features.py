@@ -18,7 +18,7 @@ Row = dict[str, Any]
 
 _ROW_CHOICE = frozenset(
     {"verify.candidates", "verify.max_comparisons"}
-)  # of a stamp's settings: says which images, not what of them
+)  # of a stamp's settings: say which images, not what of them
 
 
 @dataclass(frozen=True)
@@ -54,9 +54,9 @@ class KeptFeatures:
 def find_kept(context: Context, settings: Mapping[str, Any], needed: Mapping[str, str] | None = None) -> KeptFeatures:
     """Find the shards whose rows were made of the same images with the same settings, as their commits say.
 
-    Their rows may be of other images than those wanted now, when the predictions have changed. settings: what the
-    stage's commits will say. needed: digests of outputs besides the images that the rows depend on, by name. Nothing is
-    kept where the run is forced.
+    Their rows may be of other images than those wanted now, when predictions or candidates have changed. settings: what
+    the stage's commits will say. needed: digests of outputs besides the images that the rows depend on, by name.
+    Nothing is kept where the run is forced.
     """
     store = context.store
     before = {} if context.forced else store.commits(LOCAL_FEATURES)

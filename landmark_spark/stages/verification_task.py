@@ -1,4 +1,4 @@
-"""Verifies the test images of one partition inside a Spark task: a landmark's references first, its images after them.
+"""Verifies the images of one partition inside a Spark task: a landmark's references first, those to verify after them.
 
 Rows stream: what is held are the references of one landmark, at most ``max_comparisons``, and one batch.
 """
@@ -63,14 +63,17 @@ class _Landmark:
     """What is held of the landmark whose rows pass by."""
 
     landmark_id: int | None = None
-    num_references: int = 0
+    reference_ids: set[str] = field(default_factory=set)
     references: list[tuple[int, str, LocalFeatures]] = field(default_factory=list)
     bottlenecks: dict[str, NDArray[np.int64]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class VerificationTask:
-    """From Arrow batches sorted by landmark, references before queries, id, and bottleneck before local features."""
+    """From Arrow batches sorted by landmark, references before queries, id, and bottleneck before local features.
+
+    An image may come as both: it is not compared with itself.
+    """
 
     settings: VerifySettings
 
@@ -98,14 +101,16 @@ class VerificationTask:
                 bottleneck = (row.id, round_features(row.bottleneck))
             else:
                 known = bottleneck[1] if bottleneck[0] == row.id else None
-                candidates = self._in_order(current, known)
-                found = asdict(verify_against(features_of(row), candidates, settings))
-                found["num_references"] = current.num_references
+                others = self._in_order(current, row.id, known)
+                found = asdict(verify_against(features_of(row), others, settings))
+                found["num_references"] = len(current.reference_ids - {row.id})
                 yield {"id": row.id, "landmark_id": row.landmark_id, "shard": row.shard} | found
 
-    def _in_order(self, landmark: _Landmark, query: NDArray[np.int64] | None) -> list[tuple[str, LocalFeatures]]:
-        """Return the references in the order they are compared in."""
-        references = [(name, features) for _, name, features in landmark.references]
+    def _in_order(
+        self, landmark: _Landmark, query_id: str, query: NDArray[np.int64] | None
+    ) -> list[tuple[str, LocalFeatures]]:
+        """Return the references other than the query itself, in the order they are compared in."""
+        references = [(name, features) for _, name, features in landmark.references if name != query_id]
         if self.settings.reference_order == "hash":
             return references
         known = [(name, landmark.bottlenecks.get(name)) for name, _ in references]
@@ -117,7 +122,7 @@ def _add_reference(landmark: _Landmark, row: _Row, max_comparisons: int) -> None
     if row.bottleneck is not None:
         landmark.bottlenecks[row.id] = round_features(row.bottleneck)
         return
-    landmark.num_references += 1
+    landmark.reference_ids.add(row.id)
     landmark.references.append((row.reference_rank, row.id, features_of(row)))
     landmark.references.sort(key=lambda each: each[:2])
     for _, name, _ in landmark.references[max_comparisons:]:

@@ -1,4 +1,4 @@
-"""Stage: predictions, landmarks, local_features, bottlenecks -> verifications, partitioned by predicted landmark."""
+"""Stage: predictions, candidates, landmarks, local_features, bottlenecks -> verifications, partitioned by landmark."""
 
 from __future__ import annotations
 
@@ -23,10 +23,15 @@ _ORDER = ("landmark_id", "is_query", "id", "is_local")  # what stages.verificati
 
 
 def verify_landmarks(
-    context: Context, predictions: DataFrame, landmarks: DataFrame, local_features: DataFrame, bottlenecks: DataFrame
+    context: Context,
+    predictions: DataFrame,
+    candidates: DataFrame,
+    landmarks: DataFrame,
+    local_features: DataFrame,
+    bottlenecks: DataFrame,
 ) -> DataFrame:
-    """Compare each test image with the references of the landmarks predicted for it."""
-    tables = VerificationTables(predictions, landmarks, local_features, bottlenecks)
+    """Compare each test image, and each that plays one, with the references of the landmarks named for it."""
+    tables = VerificationTables(predictions, candidates, landmarks, local_features, bottlenecks)
     verified = verify_candidates(context.config, tables)
     return gather(verified, VERIFICATIONS, context.config.index.num_shards)
 
@@ -36,6 +41,7 @@ class VerificationTables:
     """What verification reads, each with the columns of its schema."""
 
     predictions: DataFrame
+    candidates: DataFrame
     landmarks: DataFrame
     local_features: DataFrame
     bottlenecks: DataFrame
@@ -51,13 +57,12 @@ def verify_candidates(config: Config, tables: VerificationTables) -> DataFrame:
     settings = config.verify
     destinations, num_partitions = _destinations(config, tables)
     local = tables.local_features.withColumn("bottleneck", F.lit(None).cast("binary"))
-    rows = _sent(local, destinations, is_local=True)
+    rows = _sent(local, destinations, settings.max_comparisons, is_local=True)
     if settings.reference_order == "similarity":
-        is_sent = f"split = 'test' or reference_rank between 0 and {settings.max_comparisons - 1}"
-        whole = tables.bottlenecks.where(is_sent).withColumnRenamed("features", "bottleneck")
+        whole = tables.bottlenecks.withColumnRenamed("features", "bottleneck")
         types = {name: local.schema[name].dataType for name in _LOCAL}
         without = whole.withColumns({name: F.lit(None).cast(kind) for name, kind in types.items()})
-        rows = rows.unionByName(_sent(without, destinations, is_local=False))
+        rows = rows.unionByName(_sent(without, destinations, settings.max_comparisons, is_local=False))
     return (
         rows.repartition(num_partitions, "partition_key")
         .sortWithinPartitions(*_ORDER)
@@ -65,30 +70,35 @@ def verify_candidates(config: Config, tables: VerificationTables) -> DataFrame:
     )
 
 
-def _sent(rows: DataFrame, destinations: DataFrame, *, is_local: bool) -> DataFrame:
-    """Return the rows of test images and references, once for each partition and landmark they are needed for."""
+def _sent(rows: DataFrame, destinations: DataFrame, max_comparisons: int, *, is_local: bool) -> DataFrame:
+    """Return the rows of queries and references, once for each partition, landmark and part they are needed for.
+
+    A training image may play both parts, for one landmark in one partition too.
+    """
     from pyspark.sql import functions as F
 
-    key = F.when(F.col("split") == "test", F.col("id")).otherwise(F.col("landmark_id").cast("string"))
-    keyed = rows.withColumn("key", key).drop("landmark_id", "shard")
+    query = F.struct(F.lit(True).alias("is_query"), F.col("id").alias("key"))
+    reference = F.struct(F.lit(False).alias("is_query"), F.col("landmark_id").cast("string").alias("key"))
+    is_reference = (F.col("split") == "train") & F.col("reference_rank").between(0, max_comparisons - 1)
+    parts = F.when(is_reference, F.array(query, reference)).otherwise(F.array(query))
+    keyed = rows.select("*", F.inline(parts)).drop("landmark_id", "shard")
     return (
-        keyed.join(F.broadcast(destinations), on=["split", "key"])
-        .withColumn("is_query", F.col("split") == "test")
+        keyed.join(F.broadcast(destinations), on=["is_query", "key"])
         .withColumn("is_local", F.lit(is_local))
         .select(*_SENT)
     )
 
 
 def _destinations(config: Config, tables: VerificationTables) -> tuple[DataFrame, int]:
-    """Return (split, key, landmark_id, shard, partition_key) and the number of partitions.
+    """Return (is_query, key, landmark_id, shard, partition_key) and the number of partitions.
 
-    key: of a test image its id, of references their landmark.
+    key: of a query its id, of references their landmark.
     """
     from pyspark.sql import Window
     from pyspark.sql import functions as F
 
     settings = config.verify
-    queries = tables.predictions.where(f"rank < {settings.candidates}").select("id", "landmark_id", "shard")
+    queries = _queries(tables, settings.candidates)
     loads = _loads(queries, tables.landmarks, settings.max_comparisons)
     spark = queries.sparkSession
     num_partitions = num_partitions_for(
@@ -106,17 +116,24 @@ def _destinations(config: Config, tables: VerificationTables) -> tuple[DataFrame
         queries.withColumn("number", number)
         .join(F.broadcast(plan), on="landmark_id")
         .where(is_mine)
-        .select(F.lit("test").alias("split"), F.col("id").alias("key"), "landmark_id", "shard", "partition_key")
+        .select(F.lit(True).alias("is_query"), F.col("id").alias("key"), "landmark_id", "shard", "partition_key")
     )
     places = sorted({(row[0], row[3]) for row in rows})
     of_references = spark.createDataFrame(places, "landmark_id long, partition_key int").select(
-        F.lit("train").alias("split"),
+        F.lit(False).alias("is_query"),
         F.col("landmark_id").cast("string").alias("key"),
         "landmark_id",
         F.lit(0).alias("shard"),
         "partition_key",
     )
     return of_queries.unionByName(of_references), num_partitions
+
+
+def _queries(tables: VerificationTables, num_candidates: int) -> DataFrame:
+    """Return (id, landmark_id, shard) of all that is verified, once: the best predictions, and every candidate."""
+    columns = ("id", "landmark_id", "shard")
+    predicted = tables.predictions.where(f"rank < {num_candidates}").select(*columns)
+    return predicted.unionByName(tables.candidates.select(*columns)).distinct()
 
 
 def _loads(queries: DataFrame, landmarks: DataFrame, max_comparisons: int) -> list[ClassLoad]:

@@ -64,7 +64,7 @@ def write_report(  # noqa: PLR0913, PLR0917 - the report reads everything
 ) -> tuple[Files, Files]:
     """Measure every submission mode where a solution is given, and draw the report."""
     config = context.config
-    judged = _judge(candidate_predictions(predictions, verifications))
+    judged = _judge(candidate_predictions(predictions, verifications, config))
     solution = read_solution(config)
     downloads = _counts(images, "status")
     refused = _counts(rejects, "reason")

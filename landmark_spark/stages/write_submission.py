@@ -6,19 +6,24 @@ import itertools
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from landmark_spark.commits import FileEntry
 from landmark_spark.core.fusion import Candidate, choose_candidate
 from landmark_spark.core.submission import format_cell, format_rows
 from landmark_spark.schemas import SUBMISSION
-from landmark_spark.settings import SubmissionSettings
+from landmark_spark.settings import Config, SubmissionSettings
 from landmark_spark.stages.context import Context
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, Row
 
-__all__ = ["candidate_predictions", "test_ids", "write_submission"]
+__all__ = ["candidate_predictions", "submission_also", "test_ids", "write_submission"]
+
+
+def submission_also(config: Config) -> dict[str, Any]:
+    """Return what the submission depends on besides its section: of how many predictions it may choose."""
+    return {"verify.candidates": config.verify.candidates}
 
 
 def write_submission(
@@ -28,7 +33,7 @@ def write_submission(
     settings = context.config.submission
     rows = (
         test_ids(records, rejects)
-        .join(candidate_predictions(predictions, verifications), on="id", how="left")
+        .join(candidate_predictions(predictions, verifications, context.config), on="id", how="left")
         .orderBy("line_number", "id", "rank")
     )
     images = itertools.groupby(rows.toLocalIterator(), key=lambda row: row.id)
@@ -49,9 +54,13 @@ def test_ids(records: DataFrame, rejects: DataFrame) -> DataFrame:
     return both.groupBy("id").agg(F.min("line_number").alias("line_number"))
 
 
-def candidate_predictions(predictions: DataFrame, verifications: DataFrame) -> DataFrame:
-    """Return (id, rank, landmark_id, score, num_inliers, ...) of each image's best landmark, and of others verified."""
-    predicted = predictions.select("id", "rank", "landmark_id", "score")
+def candidate_predictions(predictions: DataFrame, verifications: DataFrame, config: Config) -> DataFrame:
+    """Return (id, rank, landmark_id, score, num_inliers, ...) of each image's best landmark, and of others verified.
+
+    Of the verify.candidates best predictions alone, though retrieval may have named others that are verified too.
+    """
+    chosen = predictions.where(f"rank < {config.verify.candidates}")
+    predicted = chosen.select("id", "rank", "landmark_id", "score")
     both = predicted.join(verifications.drop("shard"), on=["id", "landmark_id"], how="left")
     return both.where("rank = 0 or num_comparisons is not null")
 

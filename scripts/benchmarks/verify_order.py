@@ -66,10 +66,11 @@ def _count_all(store: Store) -> tuple[dict[str, list[str]], Counts]:
         row.id: row.landmark_id for row in _table(store, PREDICTIONS, ["id", "rank", "landmark_id"]) if not row.rank
     }
     trained = sorted(
-        (row for row in rows if row.split == "train"), key=lambda row: (row.landmark_id, row.reference_rank)
+        (row for row in rows if row.split == "train" and row.reference_rank < _SETTINGS.max_comparisons),
+        key=lambda row: (row.landmark_id, row.reference_rank),
     )
     references: dict[int, list[tuple[str, LocalFeatures]]] = {
-        landmark: [(row.id, features_of(row)) for row in group][: _SETTINGS.max_comparisons]
+        landmark: [(row.id, features_of(row)) for row in group]
         for landmark, group in itertools.groupby(trained, key=lambda row: row.landmark_id)
     }
     names, inliers = {}, {}

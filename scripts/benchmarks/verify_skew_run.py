@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 from landmark_spark.config import load_config
-from landmark_spark.schemas import BOTTLENECKS, LANDMARKS, LOCAL_FEATURES, NO_CLASS, PREDICTIONS
+from landmark_spark.schemas import BOTTLENECKS, CANDIDATES, LANDMARKS, LOCAL_FEATURES, NO_CLASS, PREDICTIONS
 from landmark_spark.session import open_session
 from landmark_spark.stages import verify_landmarks
 from landmark_spark.stages.verification_task import VerificationTask
@@ -92,6 +92,7 @@ def _tables(spark: Any, folder: Path, landmarks: np.ndarray, num_landmarks: int)
     sizes = [(landmark, landmark, 20, "") for landmark in range(num_landmarks)]
     return verify_landmarks.VerificationTables(
         spark.createDataFrame(predicted, spark_schema(PREDICTIONS), verifySchema=False),
+        spark.createDataFrame([], spark_schema(CANDIDATES)),
         spark.createDataFrame(sizes, spark_schema(LANDMARKS), verifySchema=False),
         frames["local_features"],
         frames["bottlenecks"],

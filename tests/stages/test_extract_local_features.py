@@ -15,13 +15,13 @@ from landmark_spark.core.images import encode_jpeg
 from landmark_spark.core.local_features import LocalFeatures, unpack_descriptors, unpack_keypoints
 from landmark_spark.partition_writer import PartitionWriter
 from landmark_spark.pipeline import expectations, stage_named
-from landmark_spark.schemas import IMAGES, LOCAL_FEATURES, PREDICTIONS
+from landmark_spark.schemas import CANDIDATES, IMAGES, LOCAL_FEATURES, PREDICTIONS
 from landmark_spark.settings import ConfigError, LocalFeatureSettings
 from landmark_spark.stages import extract_local_features as stage
 from landmark_spark.stages.context import Context
 from landmark_spark.stages.feature_kinds import FeatureSource, find_features, ship_features
 from landmark_spark.stages.kept_features import KeptFeatures, find_kept
-from landmark_spark.store import Store, arrow_schema
+from landmark_spark.store import Store, arrow_schema, spark_schema
 
 STAGE = stage_named("extract_local_features")
 NUM_SHARDS = 2
@@ -291,11 +291,17 @@ def test_an_export_goes_through_any_store_and_is_shipped_once(tmp_path):
     assert black.descriptors[0, -1] == 0 < white.descriptors[0, -1]
 
 
-def run_stage(spark, store, config):
-    """Run the stage on a store as the runner does; return its commits."""
-    inputs = {"images": None, "predictions": "whole"}
+def run_stage(spark, store, config, candidates=()):
+    """Run the stage on a store as the runner does; return its commits. candidates: (id, split, landmark)."""
+    inputs = {"images": None, "predictions": "whole", "candidates": "whole"}
+    named = [
+        (name, split, -1, rank, ord(landmark), 0, 0.0, 0.0, 0.0, 0.0, 0)
+        for rank, (name, split, landmark) in enumerate(candidates)
+    ]
+    frame = spark.createDataFrame(named, spark_schema(CANDIDATES))
     context = Context(spark, store, config, tuple(range(NUM_SHARDS)), print)
-    frame = stage.extract_local_features(context, store.read(spark, IMAGES), store.read(spark, PREDICTIONS), None)
+    images, predictions = (store.read(spark, each) for each in (IMAGES, PREDICTIONS))
+    frame = stage.extract_local_features(context, images, predictions, frame, None)
     expected = expectations(config, (STAGE,))[STAGE.name]
     stamps = {
         shard: Stamp(STAGE.name, expected.fingerprint, expected.settings, inputs | {"images": each.digest})
@@ -346,6 +352,31 @@ def test_changed_predictions_cost_the_images_that_are_new_and_give_the_bytes_of_
     run_stage(spark, grown, more)
     assert calls(log) == 14 + 1  # a2
     assert ids(grown) == ["t0", "t1", "a0", "b1", "t2", "a1", "a2", "b0"]
+
+
+@pytest.mark.jvm
+def test_candidates_have_features_and_so_have_their_landmarks_references(spark, tmp_path):
+    config = load_config(None, ["local_features.kind=sift", "verify.max_comparisons=1"])
+    store = Store(str(tmp_path))
+    one, other = image_rows(0, ["t0", "a0", "a1", "b0", "e3"]), image_rows(1, ["t1", "a2", "b1", "c0", "d0", "n0"])
+    one[-1]["large_image"] = None
+    other[-1] |= {"split": "non_landmark", "landmark_id": -1, "reference_rank": -1}
+    write(store, IMAGES, one + other, Stamp("download_images", "f"))
+    predict(store, {"t0": ("a", 0), "t1": ("a", 1)})
+    alone = digests(run_stage(spark, store, config))
+    assert ids(store) == ["t0", "a0", "t1"]
+    candidates = [
+        ("t0", "test", "b"),
+        ("a2", "train", "c"),
+        ("a2", "train", "a"),
+        ("e3", "train", "c"),  # which keeps no larger copy
+        ("n0", "non_landmark", "c"),
+    ]
+    run_stage(spark, store, config, candidates)
+    assert ids(store) == ["t0", "a0", "b0", "t1", "a2", "c0", "n0"]
+    rows = {row["id"]: row for row in store.read_arrow(LOCAL_FEATURES, LOCAL_FEATURES.schema.names).to_pylist()}
+    assert (rows["a2"]["split"], rows["a2"]["reference_rank"], rows["n0"]["split"]) == ("train", 2, "non_landmark")
+    assert digests(run_stage(spark, store, config)) == alone
 
 
 def ids(store):

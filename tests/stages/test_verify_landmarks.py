@@ -11,7 +11,7 @@ import pytest
 
 from landmark_spark.core.local_features import pack_array
 from landmark_spark.core.partitioning import partition_keys
-from landmark_spark.schemas import BOTTLENECKS, LOCAL_FEATURES, NO_CLASS, PREDICTIONS
+from landmark_spark.schemas import BOTTLENECKS, CANDIDATES, LOCAL_FEATURES, NO_CLASS, PREDICTIONS
 from landmark_spark.settings import Config, VerifySettings
 from landmark_spark.stages.verification_task import VerificationTask
 from landmark_spark.stages.verify_landmarks import VerificationTables, verify_candidates
@@ -111,6 +111,30 @@ def test_image_without_bottleneck_is_compared_in_order_of_ids():
     assert (row["num_comparisons"], row["best_reference_id"]) == (3, "c")
 
 
+def test_an_image_that_is_a_reference_itself_is_compared_with_the_others_alone():
+    rows = [*THREE[:6], *sent(7, "c", 1, angle=12, is_query=True), *THREE[6:]]
+    found = verified(rows, VerifySettings())
+    assert [(row["id"], row["num_comparisons"], row["num_references"]) for row in found] == [("c", 2, 2), ("q", 1, 3)]
+    assert not found[0]["is_verified"]  # a and b show nothing of it
+    assert found[1] == verified(THREE, VerifySettings())[0]
+    (found, _) = verified(rows, VerifySettings(reference_order="hash"))
+    assert (found["num_comparisons"], found["num_references"]) == (2, 2)
+
+
+def test_the_place_of_an_image_among_the_references_is_not_filled_by_one_of_a_higher_rank():
+    rows = [*THREE[:6], *sent(7, "b", 0, angle=40, is_query=True)]
+    (row,) = verified(rows, VerifySettings(max_comparisons=1))
+    assert (row["num_comparisons"], row["num_references"], row["best_reference_id"]) == (0, 2, None)
+    (row,) = verified(rows, VerifySettings(max_comparisons=2))
+    assert (row["num_comparisons"], row["num_references"]) == (1, 2)  # with c; a has rank 2
+
+
+def test_a_training_image_without_bottleneck_is_compared_in_order_of_ids():
+    rows = [*THREE[:6], sent(7, "d", 25, angle=0, is_query=True)[1]]
+    (row,) = verified(rows, VerifySettings())
+    assert (row["num_comparisons"], row["num_references"], row["best_reference_id"]) == (3, 3, "c")
+
+
 def in_frame(spark, table, rows):
     names = arrow_schema(table).names
     batch = [{"holdout": 0.0} | row for row in rows]
@@ -139,6 +163,7 @@ def world(spark):
     images = queries + references
     return VerificationTables(
         in_frame(spark, PREDICTIONS, predictions),
+        in_frame(spark, CANDIDATES, []),
         spark.createDataFrame(
             [(row["landmark_id"], 0, row["num_train_images"], "") for row in landmarks], LANDMARKS_TYPE
         ),
@@ -188,6 +213,66 @@ def test_candidates_are_verified_each_with_its_own_references(world):
         assert row["landmark_id"] in (best, (best + 1) % NUM_LANDMARKS)
         if row["landmark_id"] == best:
             assert row == first[row["id"]]
+
+
+def candidate(image_id, split, landmark, shard):
+    evidence = dict.fromkeys(("neighbours", "centroid", "head", "non_landmark"), 0.0)
+    return {"id": image_id, "split": split, "landmark_id": landmark, "shard": shard} | evidence
+
+
+@pytest.mark.jvm
+@pytest.mark.parametrize("reference_order", ["similarity", "hash"])
+def test_all_candidates_are_verified_besides_the_predictions_which_stay_as_they_were(spark, world, reference_order):
+    candidates = [
+        candidate("q000", "test", 0, 0),  # which is predicted too
+        candidate("q000", "test", 3, 0),
+        candidate("r01", "train", 0, 1),  # its own landmark's reference of rank 1
+        candidate("r01", "train", 1, 1),
+        candidate("far", "train", 2, 2),
+        candidate("sky", "non_landmark", 3, 1),
+        candidate("sky", "non_landmark", 5, 1),  # which has no reference
+    ]
+    far = {"id": "far", "split": "train", "landmark_id": 2, "reference_rank": 20, "shard": 2} | photo(2, 20)
+    sky = {"id": "sky", "split": "non_landmark", "landmark_id": -1, "reference_rank": -1, "shard": 1} | photo(99, 0)
+    more = replace(
+        world,
+        candidates=in_frame(spark, CANDIDATES, candidates),
+        local_features=world.local_features.unionByName(in_frame(spark, LOCAL_FEATURES, [far, sky])),
+        bottlenecks=world.bottlenecks.unionByName(
+            in_frame(spark, BOTTLENECKS, [sky | {"class_index": NO_CLASS, "features": bottleneck(3)}])
+        ),
+    )
+    found = {(row["id"], row["landmark_id"]): row for row in answers(run(more, reference_order=reference_order))}
+    before = answers(run(world, reference_order=reference_order))
+    assert [found.pop((row["id"], row["landmark_id"])) for row in before] == before
+    columns = ("shard", "num_references", "num_comparisons", "is_verified")
+    assert {key: tuple(row[each] for each in columns) for key, row in found.items()} == {
+        ("q000", 3): (0, 4, 4, False),
+        ("r01", 0): (1, 3, 1, True),
+        ("r01", 1): (1, 4, 4, False),
+        ("far", 2): (2, 4, 1, True),  # no reference: those have ranks 0 to 3 here, and 19 at most
+        ("sky", 3): (1, 4, 4, False),
+        ("sky", 5): (1, 0, 0, False),
+    }
+    assert found["r01", 0]["best_reference_id"] in {"r00", "r02"}
+    many = answers(run(more, reference_order=reference_order, comparisons_per_task=40))
+    assert many == answers(run(more, reference_order=reference_order))
+
+
+@pytest.mark.jvm
+def test_candidates_count_in_the_plan(spark, world):
+    rows = [candidate(f"far{number:03d}", "train", 1, number % 3) for number in range(200)]
+    features = [row | {"reference_rank": 20 + number} | photo(1, number + 50) for number, row in enumerate(rows)]
+    more = replace(
+        world,
+        candidates=in_frame(spark, CANDIDATES, rows),
+        local_features=world.local_features.unionByName(in_frame(spark, LOCAL_FEATURES, features)),
+    )
+    found = run(more)
+    assert len(found) == 54 + 200
+    per_task = Counter(row["task"] for row in found if row["landmark_id"] == 1)
+    assert len(per_task) == 6  # 212 of 254 queries: no task can have all of them
+    assert max(per_task.values()) <= 1.5 * 212 / 6
 
 
 @pytest.mark.jvm
