@@ -175,7 +175,12 @@ def _print_results(config: Config) -> None:
     print(f"\n{counts['rejects']} rows refused, {counts['failed_downloads']} downloads failed (see the report)")
     if metrics["modes"]:
         print()
-        names = {"classifier": "classifier alone", "decision": "verified only", "fused": "fused with verification"}
+        names = {
+            "classifier": "classifier alone",
+            "decision": "verified only",
+            "fused": "fused with verification",
+            "learned": "all evidence, learned",
+        }
         _print_table(
             ["result", "GAP", "top-1", "predictions"],
             [

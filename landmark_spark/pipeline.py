@@ -13,8 +13,11 @@ from landmark_spark.provenance import code_version
 from landmark_spark.result_settings import results_of
 from landmark_spark.schemas import (
     BOTTLENECKS,
+    CANDIDATES,
     DELF_MODEL,
     FINE_TUNED_MODEL,
+    FUSION,
+    GLOBAL_DESCRIPTORS,
     IMAGES,
     LANDMARKS,
     LOCAL_FEATURES,
@@ -23,6 +26,8 @@ from landmark_spark.schemas import (
     RECORDS,
     REJECTS,
     REPORT,
+    RETRIEVAL_MODEL,
+    SCORES,
     SUBMISSION,
     TOP_MODEL,
     VERIFICATIONS,
@@ -33,29 +38,40 @@ from landmark_spark.settings import (
     BackboneSettings,
     Config,
     DelfSettings,
+    DescriptorSettings,
     DownloadSettings,
     FineTuneSettings,
+    FusionSettings,
     IndexSettings,
     LocalFeatureSettings,
     PredictSettings,
     ReportSettings,
+    RetrievalSettings,
     SubmissionSettings,
     TrainSettings,
     VerifySettings,
 )
 from landmark_spark.stages.download_images import address_of, download_images
 from landmark_spark.stages.extract_bottlenecks import extract_bottlenecks, find_weights, weights_digest
+from landmark_spark.stages.extract_global_descriptors import (
+    descriptors_also,
+    extract_global_descriptors,
+    find_descriptor_networks,
+)
 from landmark_spark.stages.extract_local_features import extract_local_features
 from landmark_spark.stages.feature_kinds import features_also, features_on_accelerator, find_features
 from landmark_spark.stages.fine_tune import base_and_training, check_fine_tuning, fine_tune
+from landmark_spark.stages.fuse_evidence import check_evidence, fuse_evidence
 from landmark_spark.stages.index_images import check_headers, csv_digests, index_images
 from landmark_spark.stages.predict_landmarks import predict_landmarks
+from landmark_spark.stages.retrieve_neighbours import retrieve_neighbours
 from landmark_spark.stages.train_delf import check_delf, delf_also, train_delf
+from landmark_spark.stages.train_retrieval import train_retrieval
 from landmark_spark.stages.train_top_model import train_top_model
 from landmark_spark.stages.training_process import check_workers
 from landmark_spark.stages.verify_landmarks import verify_landmarks
 from landmark_spark.stages.write_report import read_solution, solution_digest, write_report
-from landmark_spark.stages.write_submission import write_submission
+from landmark_spark.stages.write_submission import submission_also, write_submission
 
 __all__ = [
     "STAGES",
@@ -199,6 +215,27 @@ STAGES = (
         accelerator=True,
     ),
     Stage(
+        extract_global_descriptors,
+        inputs=(IMAGES,),
+        outputs=(GLOBAL_DESCRIPTORS,),
+        settings=DescriptorSettings,
+        also=descriptors_also,
+        accelerator=True,
+        preflight=find_descriptor_networks,
+    ),
+    Stage(
+        train_retrieval,
+        inputs=(whole(GLOBAL_DESCRIPTORS), LANDMARKS),
+        outputs=(RETRIEVAL_MODEL,),
+        settings=RetrievalSettings,
+    ),
+    Stage(
+        retrieve_neighbours,
+        inputs=(GLOBAL_DESCRIPTORS, RETRIEVAL_MODEL, LANDMARKS),
+        outputs=(CANDIDATES,),
+        settings=RetrievalSettings,
+    ),
+    Stage(
         train_delf,
         inputs=(whole(IMAGES), LANDMARKS),
         outputs=(DELF_MODEL,),
@@ -209,7 +246,7 @@ STAGES = (
     ),
     Stage(
         extract_local_features,
-        inputs=(IMAGES, whole(PREDICTIONS), DELF_MODEL),
+        inputs=(IMAGES, whole(PREDICTIONS), whole(CANDIDATES), DELF_MODEL),
         outputs=(LOCAL_FEATURES,),
         settings=LocalFeatureSettings,
         also=features_also,
@@ -218,15 +255,24 @@ STAGES = (
     ),
     Stage(
         verify_landmarks,
-        inputs=(PREDICTIONS, LANDMARKS, whole(LOCAL_FEATURES), whole(BOTTLENECKS)),
+        inputs=(PREDICTIONS, CANDIDATES, LANDMARKS, whole(LOCAL_FEATURES), whole(BOTTLENECKS)),
         outputs=(VERIFICATIONS,),
         settings=VerifySettings,
     ),
     Stage(
+        fuse_evidence,
+        inputs=(whole(CANDIDATES), whole(VERIFICATIONS)),
+        outputs=(SCORES, FUSION),
+        settings=FusionSettings,
+        preflight=check_evidence,
+    ),
+    Stage(
         write_submission,
-        inputs=(whole(RECORDS), REJECTS, whole(PREDICTIONS), whole(VERIFICATIONS)),
+        inputs=(whole(RECORDS), REJECTS, whole(PREDICTIONS), whole(VERIFICATIONS), whole(SCORES)),
         outputs=(SUBMISSION,),
         settings=SubmissionSettings,
+        also=submission_also,
+        version=2,
     ),
     Stage(
         write_report,
@@ -239,13 +285,14 @@ STAGES = (
             whole(PREDICTIONS),
             whole(LOCAL_FEATURES),
             whole(VERIFICATIONS),
+            whole(SCORES),
             SUBMISSION,
         ),
         outputs=(METRICS, REPORT),
         settings=ReportSettings,
         also=_report_also,
         preflight=read_solution,
-        version=2,
+        version=3,
     ),
 )
 

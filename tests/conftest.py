@@ -54,6 +54,7 @@ TINY = [
     "train.epochs=4",
     "download.references_per_landmark=5",
     "verify.max_comparisons=5",
+    "descriptors.sides=64",
     "local_features.kind=sift",
     "report.num_examples=1",
 ]

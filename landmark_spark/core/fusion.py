@@ -11,7 +11,10 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-__all__ = ["MODES", "Candidate", "choose_candidate", "decision_score", "fused_score", "score_prediction"]
+__all__ = ["LEARNED", "MODES", "Candidate", "choose_candidate", "decision_score", "fused_score", "score_prediction"]
+
+LEARNED = "learned"
+"""The mode whose score is learned; its candidates come with it, so there is nothing here to join."""
 
 MODES = ("fused", "decision", "classifier")
 """fused: confidence and inliers added; decision: only what was verified; classifier: the confidence alone."""

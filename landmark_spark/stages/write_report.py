@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from landmark_spark.commits import Commit, FileEntry
+from landmark_spark.core.fusion import LEARNED, MODES
 from landmark_spark.core.images import decode_jpeg
-from landmark_spark.core.metrics import precision_at_ranks
+from landmark_spark.core.metrics import evaluate, precision_at_ranks
 from landmark_spark.core.model_files import HISTORY_FILE
 from landmark_spark.core.records import shard_of
 from landmark_spark.core.submission import FormatError, parse_solution
@@ -34,7 +35,7 @@ from landmark_spark.stages.context import Context
 from landmark_spark.stages.index_images import file_digest
 from landmark_spark.stages.input_files import input_lines
 from landmark_spark.stages.verification_task import features_of, verification_settings
-from landmark_spark.stages.write_submission import candidate_predictions
+from landmark_spark.stages.write_submission import candidate_predictions, learned_candidates
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -60,18 +61,29 @@ def write_report(  # noqa: PLR0913, PLR0917 - the report reads everything
     predictions: DataFrame,
     local_features: DataFrame,
     verifications: DataFrame,
+    scores: DataFrame,
     submission: Commit,
 ) -> tuple[Files, Files]:
     """Measure every submission mode where a solution is given, and draw the report."""
     config = context.config
     judged = _judge(candidate_predictions(predictions, verifications, config))
+    by_learned = _judge(learned_candidates(scores, verifications))
+    is_learned = config.submission.mode == LEARNED
     solution = read_solution(config)
     downloads = _counts(images, "status")
     refused = _counts(rejects, "reason")
     full = config.submission.full_inliers
     predicted = answers_of(judged, "classifier", full_inliers=full)
-    answered = answers_of(judged, config.submission.mode, full_inliers=full)
+    answered = (
+        answers_of(by_learned, "classifier", full_inliers=full)
+        if is_learned
+        else answers_of(judged, config.submission.mode, full_inliers=full)
+    )
+    made = {mode: predictions_of(judged, mode, full_inliers=full) for mode in MODES}
+    made[LEARNED] = predictions_of(by_learned, "classifier", full_inliers=full)
     modes = evaluate_modes(judged, solution, full_inliers=full) if solution else {}
+    if solution:
+        modes[LEARNED] = evaluate(made[LEARNED], solution)
     metrics = {
         "submission_mode": config.submission.mode,
         "modes": modes,
@@ -80,7 +92,7 @@ def write_report(  # noqa: PLR0913, PLR0917 - the report reads everything
             "failed_downloads": sum(downloads.values()) - downloads.get("ok", 0),
             "rejects": sum(refused.values()),
             "predictions": len(predicted),
-            "verified": len({each.id for each in judged if each.is_verified}),
+            "verified": len({each.id for each in (*judged, *by_learned) if each.is_verified}),
         },
     }
     sizes = landmarks.select("landmark_id", "num_train_images", "name").toPandas()
@@ -91,9 +103,7 @@ def write_report(  # noqa: PLR0913, PLR0917 - the report reads everything
         metrics=modes,
         submission_mode=config.submission.mode,
         ladder=[(mode, values["gap"]) for mode, values in modes.items()],
-        precision_curves={
-            mode: precision_at_ranks(predictions_of(judged, mode, full_inliers=full), solution) for mode in modes
-        },
+        precision_curves={mode: precision_at_ranks(made[mode], solution) for mode in modes},
         scores=ScoreSample(**_sample(predicted, solution, [each.score for each in predicted], np.float32)),
         inliers=InlierSample(
             **_sample(answered, solution, [each.num_inliers for each in answered], np.int32),

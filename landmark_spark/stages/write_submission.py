@@ -1,4 +1,4 @@
-"""Stage: records, rejects, predictions, verifications -> submission.csv."""
+"""Stage: records, rejects, predictions, verifications, scores -> submission.csv."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from landmark_spark.commits import FileEntry
-from landmark_spark.core.fusion import Candidate, choose_candidate
+from landmark_spark.core.fusion import LEARNED, Candidate, choose_candidate
 from landmark_spark.core.submission import format_cell, format_rows
 from landmark_spark.schemas import SUBMISSION
 from landmark_spark.settings import Config, SubmissionSettings
@@ -18,7 +18,7 @@ from landmark_spark.stages.context import Context
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, Row
 
-__all__ = ["candidate_predictions", "submission_also", "test_ids", "write_submission"]
+__all__ = ["candidate_predictions", "learned_candidates", "submission_also", "test_ids", "write_submission"]
 
 
 def submission_also(config: Config) -> dict[str, Any]:
@@ -27,15 +27,20 @@ def submission_also(config: Config) -> dict[str, Any]:
 
 
 def write_submission(
-    context: Context, records: DataFrame, rejects: DataFrame, predictions: DataFrame, verifications: DataFrame
+    context: Context,
+    records: DataFrame,
+    rejects: DataFrame,
+    predictions: DataFrame,
+    verifications: DataFrame,
+    scores: DataFrame,
 ) -> tuple[FileEntry, ...]:
     """Write one row for every id of test.csv, in its order; empty where nothing is said."""
     settings = context.config.submission
-    rows = (
-        test_ids(records, rejects)
-        .join(candidate_predictions(predictions, verifications, context.config), on="id", how="left")
-        .orderBy("line_number", "id", "rank")
-    )
+    if settings.mode == LEARNED:
+        candidates = learned_candidates(scores, verifications).where("rank = 0")
+    else:
+        candidates = candidate_predictions(predictions, verifications, context.config)
+    rows = test_ids(records, rejects).join(candidates, on="id", how="left").orderBy("line_number", "id", "rank")
     images = itertools.groupby(rows.toLocalIterator(), key=lambda row: row.id)
     cells = ((image_id, _cell(candidates, settings)) for image_id, candidates in images)
     with tempfile.TemporaryDirectory() as folder:
@@ -65,9 +70,16 @@ def candidate_predictions(predictions: DataFrame, verifications: DataFrame, conf
     return both.where("rank = 0 or num_comparisons is not null")
 
 
+def learned_candidates(scores: DataFrame, verifications: DataFrame) -> DataFrame:
+    """Return the same columns of all candidates that were scored by the learned weights of the evidence."""
+    found = verifications.drop("shard", "num_inliers")
+    return scores.drop("shard").join(found, on=["id", "landmark_id"], how="left")
+
+
 def _cell(rows: Iterable[Row], settings: SubmissionSettings) -> str:
     """Return the cell of an image from its candidates, the best predicted first; from one empty row without any."""
     found = [row for row in rows if row.landmark_id is not None]
     candidates = [Candidate(row.score, row.num_inliers or 0, bool(row.is_verified)) for row in found]
-    chosen = choose_candidate(settings.mode, candidates, full_inliers=settings.full_inliers)
+    mode = "classifier" if settings.mode == LEARNED else settings.mode  # the one with the best score is alone there
+    chosen = choose_candidate(mode, candidates, full_inliers=settings.full_inliers)
     return "" if chosen is None else format_cell(found[chosen[0]].landmark_id, chosen[1])
