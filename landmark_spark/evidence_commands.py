@@ -1,4 +1,4 @@
-"""The commands that look behind a verdict: calibrate and matches."""
+"""The commands that look behind a result: calibrate, matches and ladder."""
 
 from __future__ import annotations
 
@@ -47,6 +47,10 @@ def add_evidence_commands(commands: Any, add_config_options: Callable[[argparse.
     matches.add_argument("--output", type=Path, metavar="FILE", help="png or jpg (default: TEST_ID_matches.png)")
     matches.add_argument("--landmark", type=int, metavar="ID", help="its references, instead of those predicted")
     matches.set_defaults(command=_matches)
+    ladder = commands.add_parser("ladder", help="say what each technique brings, from the tables of a finished run")
+    add_config_options(ladder)
+    ladder.add_argument("--json", action="store_true", help="for machines")
+    ladder.set_defaults(command=_ladder)
 
 
 def _rates(text: str) -> tuple[float, ...]:
@@ -139,4 +143,12 @@ def _matches(options: argparse.Namespace) -> int:
     output.write_bytes(drawn.encode(output.suffix.lower()))
     print("\n".join(drawn.caption))
     print(f"picture: {output}")
+    return 0
+
+
+def _ladder(options: argparse.Namespace) -> int:
+    from landmark_spark.ladder import measure_ladder
+
+    found = measure_ladder(load_config(options.config, options.overrides))
+    print(found.to_json() if options.json else found.to_markdown())
     return 0

@@ -159,7 +159,7 @@ class Stage:
 
 def _report_also(config: Config) -> dict[str, Any]:
     """Return what the report shows of other stages' settings, and the solution."""
-    return results_of(config, SubmissionSettings, VerifySettings) | solution_digest(config)
+    return results_of(config, SubmissionSettings, VerifySettings, FusionSettings) | solution_digest(config)
 
 
 STAGES = (
@@ -283,6 +283,7 @@ STAGES = (
             TOP_MODEL,
             FINE_TUNED_MODEL,
             whole(PREDICTIONS),
+            whole(CANDIDATES),
             whole(LOCAL_FEATURES),
             whole(VERIFICATIONS),
             whole(SCORES),

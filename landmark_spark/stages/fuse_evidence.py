@@ -19,9 +19,10 @@ from landmark_spark.stages.context import Context
 from landmark_spark.store import gather
 
 if TYPE_CHECKING:
+    import pandas as pd
     from pyspark.sql import Column, DataFrame
 
-__all__ = ["check_evidence", "examples_of", "fuse_evidence", "with_evidence"]
+__all__ = ["check_evidence", "examples_from", "examples_of", "fuse_evidence", "with_evidence"]
 
 _ALONE = "closest"
 """The evidence that ranks the candidates where the weights could not be learned."""
@@ -72,7 +73,12 @@ def with_evidence(candidates: DataFrame, verifications: DataFrame, full_inliers:
 def examples_of(rows: DataFrame) -> Examples:
     """Collect the candidates of images that play test images: some hundred bytes each."""
     columns = ("id", "rank", "fold", "landmark_id", "true_landmark_id", *EVIDENCE)
-    frame = rows.select(*columns).toPandas().sort_values(["id", "rank"])
+    return examples_from(rows.select(*columns).toPandas())
+
+
+def examples_from(rows: pd.DataFrame) -> Examples:
+    """Return such candidates, with these columns, as ``core`` takes them: in the order of ids and ranks."""
+    frame = rows.sort_values(["id", "rank"])
     return Examples(
         images=np.unique(frame["id"].to_numpy(dtype=str), return_inverse=True)[1].astype(np.int64),
         shows_landmark=(frame["true_landmark_id"] >= 0).to_numpy(),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ import numpy as np
 from landmark_spark.commits import Commit, FileEntry
 from landmark_spark.core.fusion import LEARNED, MODES
 from landmark_spark.core.images import decode_jpeg
+from landmark_spark.core.ladder import climb
 from landmark_spark.core.metrics import evaluate, precision_at_ranks
 from landmark_spark.core.model_files import HISTORY_FILE
 from landmark_spark.core.records import shard_of
@@ -32,8 +34,10 @@ from landmark_spark.report.pictures import draw_matches, mark_keypoints
 from landmark_spark.schemas import METRICS, REPORT
 from landmark_spark.settings import Config, ConfigError
 from landmark_spark.stages.context import Context
+from landmark_spark.stages.fuse_evidence import with_evidence
 from landmark_spark.stages.index_images import file_digest
 from landmark_spark.stages.input_files import input_lines
+from landmark_spark.stages.ladder_steps import ladder_steps
 from landmark_spark.stages.verification_task import features_of, verification_settings
 from landmark_spark.stages.write_submission import candidate_predictions, learned_candidates
 
@@ -59,6 +63,7 @@ def write_report(  # noqa: PLR0913, PLR0917 - the report reads everything
     top_model: Commit,
     fine_tuned_model: Commit,
     predictions: DataFrame,
+    candidates: DataFrame,
     local_features: DataFrame,
     verifications: DataFrame,
     scores: DataFrame,
@@ -84,9 +89,13 @@ def write_report(  # noqa: PLR0913, PLR0917 - the report reads everything
     modes = evaluate_modes(judged, solution, full_inliers=full) if solution else {}
     if solution:
         modes[LEARNED] = evaluate(made[LEARNED], solution)
+    evidence = with_evidence(candidates, verifications, config.fusion.full_inliers)
+    steps = ladder_steps(config, judged, evidence.toPandas()) if solution else []
+    rungs = climb(steps, solution) if steps else []
     metrics = {
         "submission_mode": config.submission.mode,
         "modes": modes,
+        "ladder": [asdict(each) for each in rungs],
         "counts": {
             "images": sum(downloads.values()),
             "failed_downloads": sum(downloads.values()) - downloads.get("ok", 0),
@@ -102,7 +111,7 @@ def write_report(  # noqa: PLR0913, PLR0917 - the report reads everything
         created=submission.created,
         metrics=modes,
         submission_mode=config.submission.mode,
-        ladder=[(mode, values["gap"]) for mode, values in modes.items()],
+        ladder=[(each.name, each.gap.value) for each in rungs],
         precision_curves={mode: precision_at_ranks(made[mode], solution) for mode in modes},
         scores=ScoreSample(**_sample(predicted, solution, [each.score for each in predicted], np.float32)),
         inliers=InlierSample(

@@ -42,9 +42,8 @@ def test_without_head_and_photos_of_no_landmark_there_is_no_such_evidence():
 def test_a_class_without_images_is_similar_to_nothing():
     few = References.of(VECTORS[:2], CLASSES[:2], NON_LANDMARKS, 2, HEAD)
     found = find_candidates(np.array([[0.5, 0]], np.float32), few, RetrievalPlan(candidates=1))
-    assert [value[rows(found).index((0, 1, 1))] for value in (found.neighbours, found.closest, found.centroid)] == [
-        0
-    ] * 3
+    place = rows(found).index((0, 1, 1))
+    assert (found.neighbours[place], found.closest[place], found.centroid[place]) == (0, 0, 0)
 
 
 def test_only_the_three_closest_images_of_a_class_count():
@@ -63,8 +62,8 @@ def test_many_queries_are_answered_as_one_by_one():
     found, alone = (find_candidates(each, known, RetrievalPlan()) for each in (queries, vectors[50:]))
     of_first = {name: [] for name in ("classes", "closest", "neighbours", "centroid", "non_landmark")}
     for query in range(0, len(queries), 60):
-        for name, values in of_first.items():
-            values += getattr(found, name)[found.images == query].tolist()
+        for name in of_first:
+            of_first[name] += getattr(found, name)[found.images == query].tolist()
     assert of_first == {name: getattr(alone, name).tolist() for name in of_first}
 
 

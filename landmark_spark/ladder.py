@@ -1,0 +1,103 @@
+"""Reads a finished store and says what each technique brings."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from landmark_spark.core.bootstrap import Interval
+from landmark_spark.core.ladder import Rung, climb
+from landmark_spark.report.evidence import Judged
+from landmark_spark.run_records import read_record
+from landmark_spark.schemas import CANDIDATES, PREDICTIONS, VERIFICATIONS
+from landmark_spark.settings import Config, ConfigError
+from landmark_spark.stages.ladder_steps import STAGES_OF, ladder_steps
+from landmark_spark.stages.write_report import read_solution
+from landmark_spark.store import Store
+from landmark_spark.toy_inputs import described_inputs
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Ladder", "measure_ladder"]
+
+
+@dataclass(frozen=True)
+class Ladder:
+    """The rungs, and for each the seconds of the stages that it needs besides; NaN where they are not known."""
+
+    rungs: tuple[Rung, ...]
+    seconds: tuple[float, ...]
+
+    def to_json(self) -> str:
+        """Write it for machines."""
+        rows = [
+            {**dataclasses.asdict(rung), "seconds": None if np.isnan(seconds) else seconds}
+            for rung, seconds in zip(self.rungs, self.seconds, strict=True)
+        ]
+        return json.dumps(rows, indent=1)
+
+    def to_markdown(self) -> str:
+        """Write it as a table."""
+        lines = [
+            "| technique | GAP | 95 % | gain | 95 % | top-1 | GAP, cross-validated | seconds |",
+            "|---|---|---|---|---|---|---|---|",
+        ]
+        for rung, seconds in zip(self.rungs, self.seconds, strict=True):
+            gain = ("", "") if rung.gain is None else (f"{rung.gain.value:+.4f}", _ends(rung.gain))
+            learned = "" if rung.cross_validated is None else f"{rung.cross_validated:.4f}"
+            time = "" if np.isnan(seconds) else f"{seconds:.0f}"
+            cells = (rung.name, f"{rung.gap.value:.4f}", _ends(rung.gap), *gain, f"{rung.top1:.4f}", learned, time)
+            lines.append(f"| {' | '.join(cells)} |")
+        return "\n".join(lines)
+
+
+def measure_ladder(config: Config) -> Ladder:
+    """Measure the steps that a finished store has the tables of; the numbers of test answers decide nothing.
+
+    Raises ConfigError without a solution, StoreError where a table is not there.
+    """
+    with described_inputs(config) as (described, _):
+        solution = read_solution(described)
+    if not solution:
+        raise ConfigError("inputs.solution_csv should be given: without it there is no GAP. Received: none")
+    store = Store(config.store)
+    predictions = store.read_arrow(PREDICTIONS, ("id", "rank", "landmark_id", "score")).to_pandas()
+    verifications = store.read_arrow(VERIFICATIONS, ("id", "landmark_id", "num_inliers", "is_verified")).to_pandas()
+    candidates = store.read_arrow(CANDIDATES, CANDIDATES.schema.names).to_pandas()
+    judged = _judged(config, predictions, verifications)
+    steps = ladder_steps(config, judged, _with_inliers(config, candidates, verifications))
+    times = (_seconds(store, STAGES_OF.get(step.name, ())) for step in steps)
+    return Ladder(tuple(climb(steps, solution)), tuple(times))
+
+
+def _judged(config: Config, predictions: pd.DataFrame, verifications: pd.DataFrame) -> list[Judged]:
+    chosen = predictions[predictions["rank"] < config.verify.candidates]
+    both = chosen.merge(verifications, on=["id", "landmark_id"], how="left").sort_values(["id", "rank"])
+    kept = both[(both["rank"] == 0) | both["num_inliers"].notna()].fillna({"num_inliers": 0, "is_verified": False})
+    rows: list[dict[str, Any]] = kept.to_dict("records")  # type: ignore[assignment]
+    return [
+        Judged(row["id"], row["landmark_id"], row["score"], int(row["num_inliers"]), bool(row["is_verified"]), None)
+        for row in rows
+    ]
+
+
+def _with_inliers(config: Config, candidates: pd.DataFrame, verifications: pd.DataFrame) -> pd.DataFrame:
+    found = verifications[["id", "landmark_id", "num_inliers"]]
+    both = candidates.merge(found, on=["id", "landmark_id"], how="left")
+    full = config.fusion.full_inliers
+    return both.assign(inliers=np.minimum(both["num_inliers"].fillna(0.0), full) / full)
+
+
+def _seconds(store: Store, stages: Sequence[str]) -> float:
+    records = [read_record(store, stage) for stage in stages]
+    return float(sum(np.nan if each is None else each.seconds for each in records)) if stages else 0.0
+
+
+def _ends(interval: Interval) -> str:
+    return f"{interval.low:.4f} to {interval.high:.4f}"

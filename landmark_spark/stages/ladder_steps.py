@@ -1,0 +1,59 @@
+"""The steps from the entry of 2018 to all evidence, from the tables of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from landmark_spark.core.fusion import MODES
+from landmark_spark.core.ladder import Step, TestCandidates, learned_steps
+from landmark_spark.report.evidence import Judged, predictions_of
+from landmark_spark.retrieval_settings import EVIDENCE
+from landmark_spark.settings import Config
+from landmark_spark.stages.fuse_evidence import examples_from
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["STAGES_OF", "ladder_steps"]
+
+_RECIPE = {
+    "classifier": "2018: classifier alone",
+    "decision": "2018: verified only",
+    "fused": "2018: fused with verification",
+}
+STAGES_OF = {
+    "2018: classifier alone": ("extract_bottlenecks", "train_top_model", "fine_tune", "predict_landmarks"),
+    "2018: verified only": ("train_delf", "extract_local_features", "verify_landmarks"),
+    "nearest neighbours": ("extract_global_descriptors", "train_retrieval", "retrieve_neighbours"),
+    "+ geometric verification": ("train_delf", "extract_local_features", "verify_landmarks"),
+}
+"""The stages that a step needs and the one before it did not."""
+
+
+def ladder_steps(config: Config, judged: Sequence[Judged], candidates: pd.DataFrame) -> list[Step]:
+    """Return the modes of the 2018 recipe, then a step for each technique of retrieval and learned fusion.
+
+    judged: the candidates of the recipe, those of an image next to each other, the best predicted first. candidates:
+    the columns of the table, and ``inliers``. Where there is nothing to learn from, the recipe's are all.
+    """
+    full, settings = config.submission.full_inliers, config.fusion
+    recipe = [Step(_RECIPE[mode], predictions_of(judged, mode, full_inliers=full)) for mode in reversed(MODES)]
+    playing, tests = candidates[candidates["split"] != "test"], candidates[candidates["split"] == "test"]
+    found = TestCandidates(
+        tests["id"].tolist(),
+        tests["landmark_id"].to_numpy(np.int64),
+        {name: tests[name].to_numpy(np.float64) for name in EVIDENCE},
+    )
+    try:
+        learned = learned_steps(
+            examples_from(playing),
+            found,
+            penalty=settings.penalty,
+            non_landmark_share=settings.non_landmark_share,
+        )
+    except ValueError:  # fuse_evidence has said why
+        learned = []
+    return recipe + learned
