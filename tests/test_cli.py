@@ -95,7 +95,7 @@ def test_describe_lists_stages_and_columns(capsys):
     assert main(["describe"]) == 0
     printed = capsys.readouterr().out
     assert (
-        "| `verify_landmarks` | `predictions`, `landmarks`, `local_features`, `bottlenecks` | `verifications` |  |"
-        in printed
+        "| `verify_landmarks` | `predictions`, `candidates`, `landmarks`, `local_features`, `bottlenecks` "
+        "| `verifications` |  |" in printed
     )
     assert "| `num_inliers` | int32 |" in printed

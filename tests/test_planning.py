@@ -55,9 +55,13 @@ def test_an_empty_store_needs_every_stage_in_order():
         "train_top_model",
         "fine_tune",
         "predict_landmarks",
+        "extract_global_descriptors",
+        "train_retrieval",
+        "retrieve_neighbours",
         "train_delf",
         "extract_local_features",
         "verify_landmarks",
+        "fuse_evidence",
         "write_submission",
         "write_report",
     ]
@@ -84,17 +88,27 @@ def test_an_input_read_whole_of_which_some_shards_have_other_settings_is_mixed()
 def test_our_own_delf_is_trained_once_it_is_the_kind_that_is_wanted():
     before = dataclasses.replace(load_config(None, ["local_features.kind=sift"]), index=CONFIG.index)
     names = names_to_run(planned(CONFIG, commit_all(before)))
-    assert names == ["train_delf", "extract_local_features", "verify_landmarks", "write_submission", "write_report"]
+    assert names == [
+        "train_delf",
+        "extract_local_features",
+        "verify_landmarks",
+        "fuse_evidence",
+        "write_submission",
+        "write_report",
+    ]
 
 
 @pytest.mark.parametrize(
     ("override", "first", "count"),
     [
-        ("download.large_side=256", "download_images", 10),
-        ("train.epochs=3", "train_top_model", 7),
-        ("fine_tune.epochs=1", "fine_tune", 6),
-        ("local_features.max_keypoints=500", "extract_local_features", 4),
-        ("verify.min_inliers=20", "verify_landmarks", 3),
+        ("download.large_side=256", "download_images", 14),
+        ("train.epochs=3", "train_top_model", 8),
+        ("fine_tune.epochs=1", "fine_tune", 7),
+        ("descriptors.flip=true", "extract_global_descriptors", 8),
+        ("retrieval.shrinkage=2", "train_retrieval", 7),
+        ("local_features.max_keypoints=500", "extract_local_features", 5),
+        ("verify.min_inliers=20", "verify_landmarks", 4),
+        ("fusion.penalty=0.01", "fuse_evidence", 3),
         ("submission.mode=decision", "write_submission", 2),
         ("report.num_examples=1", "write_report", 1),
     ],
