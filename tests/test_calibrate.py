@@ -83,8 +83,16 @@ def test_landmarks_of_which_some_images_alone_play_test_images_do_not_count(tmp_
     columns = {"class_index": 0, "score": 0.5}
     predicted = [{"id": "t0", "rank": rank, "landmark_id": rank} | columns for rank in range(3)]
     write_table(store.url, PREDICTIONS, predicted)  # 2 is not verified
-    evidence = dict.fromkeys(("neighbours", "centroid", "head", "non_landmark"), 0.0)
-    candidate = {"id": "r2_1", "split": "train", "true_landmark_id": 2, "rank": 0, "landmark_id": 3, "class_index": 3}
+    evidence = dict.fromkeys(("neighbours", "closest", "centroid", "head", "non_landmark"), 0.0)
+    candidate = {
+        "id": "r2_1",
+        "split": "train",
+        "true_landmark_id": 2,
+        "fold": 0,
+        "rank": 0,
+        "landmark_id": 3,
+        "class_index": 3,
+    }
     write_table(store.url, CANDIDATES, [candidate | evidence])
     groups = choose_references(store, config, Sampling())
     assert groups == {0: ["r0_0", "r0_1"], 1: ["r1_0", "r1_1"], 3: ["r3_0", "r3_1"]}

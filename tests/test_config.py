@@ -11,7 +11,7 @@ def test_defaults_are_the_missions_numbers():
     assert config.download.image_size == 128
     assert (config.verify.max_comparisons, config.verify.min_inliers) == (20, 35)
     assert config.predict.top_k == 5
-    assert config.submission.mode == "fused"
+    assert config.submission.mode == "learned"
 
 
 def test_yaml_is_laid_over_defaults_and_set_over_both(tmp_path):

@@ -133,13 +133,14 @@ def test_a_row_tells_what_was_received(site):
     stored = np.asarray(Image.open(io.BytesIO(row["image"])))
     assert stored.shape == (128, 128, 3)
     assert np.abs(stored.astype(int) - (200, 30, 30)).max() <= 4
-    assert row["large_image"] is None
+    assert Image.open(io.BytesIO(row["large_image"])).size == (60, 40)
 
 
-def test_test_images_and_references_keep_a_larger_copy(site):
-    (test,) = downloaded([records("photo", split="test")], site.base)
-    (last,) = downloaded([records("photo", rank=19)], site.base)
-    (beyond,) = downloaded([records("photo", rank=20)], site.base)
+def test_where_it_is_asked_for_test_images_and_references_alone_keep_a_larger_copy(site):
+    settings = dataclasses.replace(SETTINGS, large_images="references")
+    (test,) = downloaded([records("photo", split="test")], site.base, settings)
+    (last,) = downloaded([records("photo", rank=19)], site.base, settings)
+    (beyond,) = downloaded([records("photo", rank=20)], site.base, settings)
     assert Image.open(io.BytesIO(test["large_image"])).size == (60, 40)
     assert last["large_image"] is not None
     assert beyond["large_image"] is None

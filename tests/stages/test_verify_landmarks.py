@@ -216,7 +216,7 @@ def test_candidates_are_verified_each_with_its_own_references(world):
 
 
 def candidate(image_id, split, landmark, shard):
-    evidence = dict.fromkeys(("neighbours", "centroid", "head", "non_landmark"), 0.0)
+    evidence = dict.fromkeys(("neighbours", "closest", "centroid", "head", "non_landmark"), 0.0)
     return {"id": image_id, "split": split, "landmark_id": landmark, "shard": shard} | evidence
 
 
