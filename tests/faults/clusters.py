@@ -113,6 +113,11 @@ class Run:
         shutil.copytree(self.store, folder / "store")
         return Run(self.cluster, folder / "store")
 
+    def forget(self, *outputs):
+        """Let outputs be not made: no commit names their files any more."""
+        for output in outputs:
+            shutil.rmtree(self.store / "_commits" / output)
+
 
 def end_of(process, timeout=500):
     try:

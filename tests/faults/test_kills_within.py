@@ -6,20 +6,13 @@ from clusters import end_of
 pytestmark = [pytest.mark.jvm, pytest.mark.long_faults, pytest.mark.timeout(900)]
 
 
-def without(run, *outputs):
-    """Let these outputs be not made; their files stay, which no commit names."""
-    for output in outputs:
-        for path in (run.store / "_commits" / output).iterdir():
-            path.unlink()
-    return run
-
-
 def digests(run, output):
     return {shard: [file.sha256 for file in each] for (name, shard), each in run.files().items() if name == output}
 
 
 def test_a_killed_training_is_attempted_again_and_goes_on_by_hand(undisturbed, tmp_path):
-    run = without(undisturbed.copy_to(tmp_path), "top_model")
+    run = undisturbed.copy_to(tmp_path)
+    run.forget("top_model")
     steps = ("before the data", "after the data")
     plan = {"kind": "kill", "kill": "worker", "at": [["checkpoint of train_top_model", step] for step in steps]}
     words = ("--set", "train.checkpoint_steps=1")
@@ -37,7 +30,8 @@ def test_a_killed_training_is_attempted_again_and_goes_on_by_hand(undisturbed, t
 
 
 def test_a_driver_killed_between_two_outputs_of_a_stage(undisturbed, tmp_path):
-    run = without(undisturbed.copy_to(tmp_path), "records", "landmarks", "rejects", "metrics", "report")
+    run = undisturbed.copy_to(tmp_path)
+    run.forget("records", "landmarks", "rejects", "metrics", "report")
     wanted = [["landmarks", "after the data"], ["rejects", "before the data"], ["report", "after the data"]]
     plan = {"kind": "kill", "kill": "driver", "at": wanted}
     for number in range(1, len(wanted) + 1):
