@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import shutil
 import subprocess
 
 import pytest
@@ -41,7 +40,6 @@ def test_a_full_disk_is_said_and_costs_nothing_that_was_committed(undisturbed, t
     with disk_at(disk):
         run = undisturbed.copy_to(disk)
         run.forget("local_features")
-        shutil.rmtree(run.store / "local_features")
         kept = run.files()
         resize(disk, used_bytes(disk) + SPARE)
         status, printed = run.finish()
