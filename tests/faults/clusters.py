@@ -103,6 +103,11 @@ class Run:
         outputs = [output for stage in STAGES for output in stage.outputs]
         return {(each.name, shard): commit.files for each in outputs for shard, commit in store.commits(each).items()}
 
+    def digests(self):
+        """Return the SHA-256 of those files, but for the report's, which shows how long the stages took."""
+        own = {output.name for output in STAGES[-1].outputs}
+        return {place: [file.sha256 for file in each] for place, each in self.files().items() if place[0] not in own}
+
     def unfinished(self):
         """Return what no finished or interrupted run should leave."""
         patterns = ("**/_writing-*", "_locks/*", "_progress/**/*.json", "_marks/**/*.json", "_messages/**/*.json")
@@ -112,6 +117,14 @@ class Run:
         """Return the same command on a copy of the store."""
         shutil.copytree(self.store, folder / "store")
         return Run(self.cluster, folder / "store")
+
+    def forget(self, *outputs):
+        """Let outputs be not made, as they were before."""
+        for (output, _), files in self.files().items():
+            for file in files if output in outputs else ():
+                (self.store / file.path).unlink()
+        for output in outputs:
+            shutil.rmtree(self.store / "_commits" / output)
 
 
 def end_of(process, timeout=500):

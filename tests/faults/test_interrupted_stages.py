@@ -11,9 +11,7 @@ pytestmark = [pytest.mark.jvm, pytest.mark.long_faults, pytest.mark.timeout(900)
 
 def test_a_run_interrupted_twice(undisturbed, tmp_path):
     run = undisturbed.copy_to(tmp_path)
-    for output in ("images", "top_model"):
-        for path in (run.store / "_commits" / output).iterdir():
-            path.unlink()
+    run.forget("images", "top_model")
     words = ("--set", "train.checkpoint_steps=1")
     for place in ("images", "checkpoint of train_top_model"):
         shutil.rmtree(run.notes, ignore_errors=True)

@@ -4,6 +4,7 @@ import contextlib
 import csv
 import io
 import time
+from dataclasses import replace
 
 import pytest
 from clusters import WITHOUT_OVERRIDE, Cluster, end_of
@@ -47,7 +48,8 @@ def test_a_machine_that_leaves_and_one_that_joins(cluster, undisturbed, tmp_path
         standalone_cluster(tmp_path, prefix=WITHOUT_OVERRIDE) as master,
         contextlib.ExitStack() as stack,
     ):
-        run = Cluster(master, cluster.world).run(tmp_path / "store")
+        run = replace(undisturbed.copy_to(tmp_path), cluster=Cluster(master, cluster.world))
+        run.forget("bottlenecks")
         plan = {"kind": "kill", "kill": "node", "at": [["bottlenecks", "before the data"]], "tasks_only": True}
         process = run.start(plan=plan)
         wait_until(lambda: run.noted() or process.poll() is not None, "the end of a worker")
