@@ -49,6 +49,15 @@ def add_evidence_commands(commands: Any, add_config_options: Callable[[argparse.
     matches.set_defaults(command=_matches)
     ladder = commands.add_parser("ladder", help="say what each technique brings, from the tables of a finished run")
     add_config_options(ladder)
+    ladder.add_argument(
+        "--with",
+        dest="variants",
+        action="append",
+        default=[],
+        metavar="NAME:SETTING[,SETTING]",
+        help="also run the pipeline with these settings, in a copy of the store, and measure the gain: "
+        "mirrored:descriptors.flip=true",
+    )
     ladder.add_argument("--json", action="store_true", help="for machines")
     ladder.set_defaults(command=_ladder)
 
@@ -147,8 +156,15 @@ def _matches(options: argparse.Namespace) -> int:
 
 
 def _ladder(options: argparse.Namespace) -> int:
-    from landmark_spark.ladder import measure_ladder
+    from landmark_spark.ladder import Variant, measure_ladder
 
-    found = measure_ladder(load_config(options.config, options.overrides))
+    variants = []
+    for text in options.variants:
+        name, _, settings = text.partition(":")
+        if not (name.strip() and settings):
+            raise ConfigError(f"--with should be NAME:SECTION.KEY=VALUE,... Received: {text!r}")
+        variants.append(Variant(name, load_config(options.config, [*options.overrides, *settings.split(",")])))
+    config = load_config(options.config, options.overrides)
+    found = measure_ladder(config, variants, lambda line: print(line, file=sys.stderr, flush=True))
     print(found.to_json() if options.json else found.to_markdown())
     return 0

@@ -1,30 +1,37 @@
-"""Reads a finished store and says what each technique brings."""
+"""Says what each technique brings: from the tables of a finished store, and from copies of it with other settings."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from landmark_spark.core.bootstrap import Interval
-from landmark_spark.core.ladder import Rung, climb
+from landmark_spark.core.ladder import Rung, Step, climb
+from landmark_spark.planning import choose
 from landmark_spark.report.evidence import Judged
 from landmark_spark.run_records import read_record
+from landmark_spark.runner import run
 from landmark_spark.schemas import CANDIDATES, PREDICTIONS, VERIFICATIONS
 from landmark_spark.settings import Config, ConfigError
 from landmark_spark.stages.ladder_steps import STAGES_OF, ladder_steps
 from landmark_spark.stages.write_report import read_solution
 from landmark_spark.store import Store
-from landmark_spark.toy_inputs import described_inputs
+from landmark_spark.store_copies import copy_store
+from landmark_spark.toy_inputs import described_inputs, draw_inputs
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Ladder", "measure_ladder"]
+__all__ = ["Ladder", "Variant", "measure_ladder"]
+
+Tell = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -57,23 +64,67 @@ class Ladder:
         return "\n".join(lines)
 
 
-def measure_ladder(config: Config) -> Ladder:
-    """Measure the steps that a finished store has the tables of; the numbers of test answers decide nothing.
+@dataclass(frozen=True)
+class Variant:
+    """The same pipeline with other settings: a name for people, and the whole configuration."""
 
-    Raises ConfigError without a solution, StoreError where a table is not there.
+    name: str
+    config: Config
+
+
+def measure_ladder(config: Config, variants: Sequence[Variant] = (), tell: Tell = print) -> Ladder:
+    """Measure the steps that a finished store has the tables of, then each variant against the last of them.
+
+    A variant runs in a copy of the store, ``<store>_ladder/<name>``, where what it shares is there already, and stays
+    there: a second time it is up to date. The answers to test images decide nothing.
+
+    Raises ConfigError without a solution, StoreError where a table is not there, and for variants what ``run`` raises.
     """
     with described_inputs(config) as (described, _):
         solution = read_solution(described)
     if not solution:
         raise ConfigError("inputs.solution_csv should be given: without it there is no GAP. Received: none")
+    steps = _steps_of(config)
+    rungs = climb(steps, solution)
+    times = [_seconds(Store(config.store), STAGES_OF.get(step.name, ())) for step in steps]
+    for each in variants:
+        last, seconds = _run_variant(config, each, tell)
+        rungs += climb([steps[-1], last], solution)[1:]
+        times.append(seconds)
+    return Ladder(tuple(rungs), tuple(times))
+
+
+def _run_variant(config: Config, variant: Variant, tell: Tell) -> tuple[Step, float]:
+    """Return the last step of the ladder with other settings, and the seconds of the stages that ran for it."""
+    base = Path(config.store.removeprefix("file://"))
+    if "://" in str(base):
+        raise ConfigError(f"store should be a folder, of which copies are made. Received: {config.store}")
+    copy = base.with_name(f"{base.name}_ladder") / re.sub(r"[^A-Za-z0-9]+", "_", variant.name)
+    if not copy.exists():
+        copy.parent.mkdir(exist_ok=True)
+        copy_store(base, copy)
+    # The world of the store itself, where it is a toy one: its photos have the same addresses for all.
+    inputs = draw_inputs(config)
+    changed = dataclasses.replace(
+        variant.config,
+        store=str(copy),
+        inputs=inputs.inputs,
+        serve_folder=inputs.serve_folder,
+        base_url=inputs.base_url,
+    )
+    tell(f"ladder: {variant.name}, in {copy}")
+    records = run(changed, choose(last="fuse_evidence"), tell, command="ladder")
+    last = dataclasses.replace(_steps_of(changed)[-1], name=f"with {variant.name}")
+    return last, sum(each.seconds for each in records if each.num_shards)
+
+
+def _steps_of(config: Config) -> list[Step]:
     store = Store(config.store)
     predictions = store.read_arrow(PREDICTIONS, ("id", "rank", "landmark_id", "score")).to_pandas()
     verifications = store.read_arrow(VERIFICATIONS, ("id", "landmark_id", "num_inliers", "is_verified")).to_pandas()
     candidates = store.read_arrow(CANDIDATES, CANDIDATES.schema.names).to_pandas()
     judged = _judged(config, predictions, verifications)
-    steps = ladder_steps(config, judged, _with_inliers(config, candidates, verifications))
-    times = (_seconds(store, STAGES_OF.get(step.name, ())) for step in steps)
-    return Ladder(tuple(climb(steps, solution)), tuple(times))
+    return ladder_steps(config, judged, _with_inliers(config, candidates, verifications))
 
 
 def _judged(config: Config, predictions: pd.DataFrame, verifications: pd.DataFrame) -> list[Judged]:

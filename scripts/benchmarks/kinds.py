@@ -19,16 +19,16 @@ from typing import Any
 
 from landmark_spark.config import load_config
 from landmark_spark.settings import ConfigError
+from landmark_spark.store_copies import copy_store
 from scripts.benchmarks.machine import write_machine
 from scripts.benchmarks.report_lines import BenchmarkError, LineWriter, say
 
-__all__ = ["copied_store", "link_or_copy", "markdown_table", "measure"]
+__all__ = ["copied_store", "markdown_table", "measure"]
 
 _ROOT = Path(__file__).resolve().parents[2]
 _CACHE = _ROOT / ".bench"
 _MODES = {"classifier": "classifier alone", "decision": "decision", "fused": "fused"}
 _STAGES = ("extract_local_features", "verify_landmarks")
-_NEVER_LINKED = ("toy_world", "_progress")  # written in place, or by who is at work
 
 Run = Callable[[Sequence[str]], int]
 
@@ -69,28 +69,14 @@ def measure(
 
 @contextlib.contextmanager
 def copied_store(store: Path) -> Iterator[Path]:
-    """Give a copy of a store for as long as the block, with hard links where they can be made; empty where it is none.
-
-    The store's data files are never overwritten, and what is replaced is renamed into its place, so that the original
-    stays as it is.
-    """
+    """Give a copy of a store for as long as the block; empty where it is none."""
     _CACHE.mkdir(exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix="kinds-", dir=_CACHE))
     try:
-        if store.is_dir():
-            shutil.copytree(store, folder / "store", copy_function=link_or_copy)
+        copy_store(store, folder / "store")
         yield folder / "store"
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def link_or_copy(source: str, target: str) -> None:
-    """Link a file, or copy it where that cannot be done, or where it may be written in place."""
-    if not set(Path(source).parts) & set(_NEVER_LINKED):
-        with contextlib.suppress(OSError):
-            os.link(source, target)
-            return
-    shutil.copy2(source, target)
 
 
 def markdown_table(rows: Mapping[str, Mapping[str, Any]]) -> str:

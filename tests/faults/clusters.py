@@ -18,7 +18,18 @@ from landmark_spark.store import Store
 __all__ = ["Cluster", "Run", "SHARDED", "WITHOUT_OVERRIDE", "end_of"]
 
 INJECTED = Path(__file__).resolve().parent / "injected"
-SHARDED = ("records", "landmarks", "images", "bottlenecks", "predictions", "local_features", "verifications")
+SHARDED = (
+    "records",
+    "landmarks",
+    "images",
+    "bottlenecks",
+    "predictions",
+    "global_descriptors",
+    "candidates",
+    "local_features",
+    "verifications",
+    "scores",
+)
 """The tables that tasks write, in the order of the stages; rejects has no row here, and is written by the driver."""
 
 WITHOUT_OVERRIDE = (sys.executable, str(Path(__file__).resolve().parent / "without_override.py"))
