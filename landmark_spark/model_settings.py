@@ -53,6 +53,11 @@ class TrainSettings:
     SPEED: ClassVar[frozenset[str]] = frozenset({"num_threads", "checkpoint_steps"})
 
     hidden_units: int = setting(256, "units of the hidden layer", minimum=1)
+    head: Literal["softmax", "cosine"] = setting(
+        "softmax", "cosine: softmax of scaled cosines, trained with a margin (CosFace, a relative of ArcFace)"
+    )
+    scale: float = setting(16.0, "of the cosines; for the cosine head", above=0.0)
+    margin: float = setting(0.1, "by which the right landmark's cosine must win; for the cosine head", minimum=0.0)
     dropout: float = setting(0.5, "share of hidden units dropped in training", minimum=0.0, below=1.0)
     epochs: int = setting(40, "passes over the training part", minimum=1)
     batch_size: int = setting(32, "examples a step, over all workers", minimum=1)

@@ -95,5 +95,8 @@ class _TopModelTask(TrainingTask):
             learning_rate=settings.learning_rate,
             label_smoothing=settings.label_smoothing,
             seed=settings.seed,
+            head=settings.head,
+            scale=settings.scale,
+            margin=settings.margin,
         )
         train(plan, training, landmark_ids=np.asarray(self.landmark_ids, np.int64), folder=folder, build=place.build)

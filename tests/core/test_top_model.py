@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import os
 import subprocess
@@ -12,9 +13,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from small_training import LANDMARKS, LOOP, PLAN, data, examples, train
 
-from landmark_spark.core.model_files import ModelFileError, best_classes, load_classifier
+from landmark_spark.core.model_files import ModelFileError, best_classes, load_classifier, load_model
 from landmark_spark.core.refitting import Training
-from landmark_spark.core.top_model import smoothed_cross_entropy, train_top_model
+from landmark_spark.core.top_model import margin_cross_entropy, smoothed_cross_entropy, train_top_model
 
 
 @pytest.fixture(scope="module")
@@ -31,6 +32,37 @@ def test_separated_clusters_are_told_apart_and_scores_sum_to_one(folder):
     assert scores.shape == (30, 3)
     np.testing.assert_allclose(scores.sum(1), 1, atol=1e-5)
     np.testing.assert_array_equal(landmark_ids[best_classes(scores, 1)[:, 0]], LANDMARKS[labels])
+
+
+def test_with_the_cosine_head_class_vectors_have_unit_length_and_scores_still_sum_to_one(tmp_path):
+    plan = dataclasses.replace(PLAN, head="cosine", scale=8.0)
+    train_top_model(plan, Training(LOOP, data()), landmark_ids=LANDMARKS, folder=tmp_path)
+    score, landmark_ids = load_classifier(tmp_path, batch_size=7)
+    features, labels = examples(30, 2)
+    scores = score(features)
+    np.testing.assert_allclose(scores.sum(1), 1, atol=1e-5)
+    np.testing.assert_array_equal(landmark_ids[best_classes(scores, 1)[:, 0]], LANDMARKS[labels])
+    assert scores.max() / scores.min() <= np.exp(2 * 8.0) * 1.01  # cosines lie between -1 and 1
+    weights = load_model(tmp_path / "model.keras").get_layer("landmarks").get_weights()
+    np.testing.assert_allclose(np.linalg.norm(weights[0], axis=0), 1, atol=1e-4)
+
+
+def test_the_margin_lowers_the_logit_of_the_right_class():
+    probabilities = np.array([[0.5, 0.25, 0.25]], np.float32)
+    # The right class by ln 4 lower: 0.125, 0.25, 0.25, that is 0.2, 0.4, 0.4 of their sum.
+    loss = margin_cross_entropy(3, 0.0, penalty=float(np.log(4)))(np.array([0]), probabilities)
+    np.testing.assert_allclose(loss, [-np.log(0.2)], rtol=1e-5)
+    # Targets 0.9 + 0.1 / 3 and 0.1 / 3 twice.
+    smoothed = margin_cross_entropy(3, 0.1, penalty=float(np.log(4)))(np.array([0]), probabilities)
+    np.testing.assert_allclose(smoothed, [-(0.28 / 0.3 * np.log(0.2) + 0.02 / 0.3 * np.log(0.4))], rtol=1e-5)
+    same = margin_cross_entropy(3, 0.1, penalty=0.0)(np.array([0]), probabilities)
+    np.testing.assert_allclose(same, smoothed_cross_entropy(3, 0.1)(np.array([0]), probabilities))
+
+
+def test_a_head_that_there_is_not_is_refused(tmp_path):
+    plan = dataclasses.replace(PLAN, head="arc")
+    with pytest.raises(ValueError, match="head should be one of softmax, cosine. Received: 'arc'"):
+        train_top_model(plan, Training(LOOP, data()), landmark_ids=LANDMARKS, folder=tmp_path)
 
 
 def test_history_has_a_value_an_epoch_and_the_seed_is_written(folder):
