@@ -107,6 +107,7 @@ class ReportData:
         rejects: number of rows of the csv files by the reason they were refused for.
         class_sizes: (C,) int, training images of each landmark.
         stage_times: (stage, rows made, seconds) in the order of the run.
+        several: (image id, its verified landmarks as (name, inliers), the best first) of images with more than one.
         examples: the match pictures, in the order they are shown in within their gallery.
     """
 
@@ -124,6 +125,7 @@ class ReportData:
     rejects: Mapping[str, int] = field(default_factory=dict)
     class_sizes: NDArray[Any] = field(default_factory=lambda: np.zeros(0, int))
     stage_times: Sequence[tuple[str, int, float]] = ()
+    several: Sequence[tuple[str, Sequence[tuple[str, int]]]] = ()
     examples: Sequence[Example] = ()
 
 

@@ -10,7 +10,15 @@ from landmark_spark.core.fusion import MODES, Candidate, choose_candidate
 from landmark_spark.core.metrics import Prediction, evaluate
 from landmark_spark.report.data import KINDS
 
-__all__ = ["Judged", "answers_of", "choose_examples", "evaluate_modes", "predictions_of", "verdict_of"]
+__all__ = [
+    "Judged",
+    "answers_of",
+    "choose_examples",
+    "evaluate_modes",
+    "predictions_of",
+    "several_landmarks",
+    "verdict_of",
+]
 
 Solution = Mapping[str, frozenset[int]]
 
@@ -64,6 +72,23 @@ def evaluate_modes(
     return {
         mode: evaluate(predictions_of(judged, mode, full_inliers=full_inliers), solution) for mode in reversed(MODES)
     }
+
+
+def several_landmarks(
+    judged: Iterable[Judged], names: Mapping[int, str], *, count: int
+) -> list[tuple[str, list[tuple[str, int]]]]:
+    """Return the images in which more than one landmark was verified, those with the most first, ``count`` at most.
+
+    judged: the candidates of an image next to each other. names: of landmarks; one without has its number. Of each
+    image the landmark with the most inliers comes first.
+    """
+    found = []
+    for candidates in _by_image(judged):
+        verified = sorted((each for each in candidates if each.is_verified), key=lambda each: -each.num_inliers)
+        if len(verified) > 1:
+            shown = [(names.get(each.landmark_id) or str(each.landmark_id), each.num_inliers) for each in verified]
+            found.append((verified[0].id, shown))
+    return sorted(found, key=lambda each: (-len(each[1]), each[0]))[:count]
 
 
 def verdict_of(judged: Judged, solution: Solution) -> str:

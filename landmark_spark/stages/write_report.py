@@ -27,6 +27,7 @@ from landmark_spark.report.evidence import (
     choose_examples,
     evaluate_modes,
     predictions_of,
+    several_landmarks,
     verdict_of,
 )
 from landmark_spark.report.page import write_report as write_page
@@ -45,6 +46,8 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
 __all__ = ["read_solution", "solution_digest", "write_report"]
+
+_SHOWN_WITH_SEVERAL = 20
 
 Files = tuple[FileEntry, ...]
 
@@ -124,6 +127,7 @@ def write_report(  # noqa: PLR0913, PLR0917 - the report reads everything
         rejects=refused,
         class_sizes=sizes["num_train_images"].to_numpy(),
         stage_times=list(context.timings),
+        several=several_landmarks(by_learned, names, count=_SHOWN_WITH_SEVERAL),
         examples=_examples(context, answered, solution, names, images, local_features),
     )
     return _publish(context, metrics, data)

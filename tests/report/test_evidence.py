@@ -1,6 +1,13 @@
 import pytest
 
-from landmark_spark.report.evidence import Judged, answers_of, choose_examples, evaluate_modes, verdict_of
+from landmark_spark.report.evidence import (
+    Judged,
+    answers_of,
+    choose_examples,
+    evaluate_modes,
+    several_landmarks,
+    verdict_of,
+)
 
 SOLUTION = {"a": frozenset({1}), "b": frozenset({2}), "c": frozenset()}
 
@@ -70,3 +77,17 @@ def test_of_several_candidates_an_image_has_one_answer_in_each_mode():
     assert [modes[mode]["num_predictions"] for mode in ("classifier", "decision", "fused")] == [2, 1, 2]
     for mode, expected in [("classifier", [9, 2]), ("decision", [1, 2]), ("fused", [1, 2])]:
         assert [each.landmark_id for each in answers_of(both, mode, full_inliers=35)] == expected
+
+
+def test_images_with_several_verified_landmarks_are_listed_those_with_the_most_first():
+    def candidate(name, landmark, inliers):
+        return Judged(name, landmark, 0.5, inliers, inliers > 35, "r")
+
+    judged = [
+        *(candidate("a", landmark, inliers) for landmark, inliers in ((1, 40), (2, 60), (3, 10))),
+        candidate("b", 1, 90),
+        *(candidate("c", landmark, 50 + landmark) for landmark in (1, 2, 3)),
+    ]
+    found = several_landmarks(judged, {1: "Tower", 2: ""}, count=5)
+    assert found == [("c", [("3", 53), ("2", 52), ("Tower", 51)]), ("a", [("2", 60), ("Tower", 40)])]
+    assert several_landmarks(judged, {}, count=1) == [("c", [("3", 53), ("2", 52), ("1", 51)])]
