@@ -258,6 +258,15 @@ def test_the_quick_download_benchmark_prints_every_part_as_json_lines(
     assert not list(tmp_path.glob("run-*"))
 
 
+def test_the_quick_retrieval_benchmark_tells_what_the_challenge_would_take(capfd):
+    assert command_line.main(["retrieval", "--quick"]) == 0
+    lines = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
+    (search,) = [line for line in lines if line["what"] == "search"]
+    assert (search["num_references"], search["num_queries"]) == (1000, 100)
+    wanted = search["processor_seconds"] * 1_225_029 * 117_703 / (1000 * 100) / 3600
+    assert search["core_hours_at_the_challenges_size"] == pytest.approx(wanted, rel=0.01)
+
+
 def test_the_quick_scale_benchmark_compares_two_sizes_of_both_stages(monkeypatch, capfd):
     asked = []
 

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from scripts.benchmarks import download, features, gpu, inference, kinds, scale, train, verify
+from scripts.benchmarks import download, features, gpu, inference, kinds, retrieval, scale, train, verify
 from scripts.benchmarks.report_lines import BenchmarkError, LineWriter, say
 
 COMPARED = ("sift", "delf_vgg16")  # kinds of local features that need no file of others
@@ -17,6 +17,7 @@ NUM_TRAINED = 200_000  # a sixth of the challenge's, 3.3 GB of features
 NUM_TRUE = 2_000
 NUM_FALSE = 12_000  # at a rate of 0.1 % twelve of them may be accepted
 NUM_COMPARED = 1_200  # pairs of photos: half show the same landmark
+NUM_REFERENCES, NUM_QUERIES = 131_072, 1_024
 NUM_EXTRACTED = 256  # images of one run of the network: some seconds on two cores
 
 
@@ -36,7 +37,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
-    names = parser.add_subparsers(required=True, metavar="{download,scale,inference,train,gpu,features,kinds,verify}")
+    names = parser.add_subparsers(
+        required=True, metavar="{download,scale,inference,train,gpu,features,kinds,retrieval,verify}"
+    )
     fetching = names.add_parser("download", help="the download stage against img2dataset")
     fetching.add_argument("--images", type=_at_least(40), help=f"URLs of one run (default {NUM_IMAGES:,}; quick: 240)")
     fetching.add_argument("--pairs", type=_at_least(1), help=f"runs of each side (default {MIN_PAIRS}; quick: 1)")
@@ -78,13 +81,19 @@ def _parser() -> argparse.ArgumentParser:
             write, config=options.config, kinds=options.kinds, overrides=options.overrides
         ),
     )
+    seeking = names.add_parser("retrieval", help="the exact search for neighbours against the matrix product alone")
+    seeking.add_argument(
+        "--references", type=_at_least(100), help=f"training images (default {NUM_REFERENCES:,}; quick: 1,000)"
+    )
+    seeking.add_argument("--queries", type=_at_least(1), help=f"test images (default {NUM_QUERIES:,}; quick: 100)")
+    seeking.set_defaults(run=_run_retrieval)
     verifying = names.add_parser("verify", help="verification against SciPy and scikit-image; skew on two workers")
     verifying.add_argument("--pairs", type=_at_least(4), help=f"of photos (default {NUM_COMPARED:,}; quick: 6)")
     verifying.add_argument("--rounds", type=_at_least(1), help=f"of each side (default {MIN_PAIRS}; quick: 1)")
     verifying.add_argument("--only", choices=list(verify.PARTS), help="one part of the benchmark")
     verifying.add_argument("--store", type=Path, help="a finished run, for mean comparisons (default runs/mini)")
     verifying.set_defaults(run=_run_verify)
-    for each in (fetching, scaling, inferring, training, device, comparing, verifying):
+    for each in (fetching, scaling, inferring, training, device, comparing, seeking, verifying):
         each.add_argument("--quick", action="store_true", help="small, to see that the benchmark works")
     return parser
 
@@ -99,6 +108,14 @@ def _run_features(options: argparse.Namespace, write: LineWriter) -> None:
     num_false = options.false or (100 if options.quick else NUM_FALSE)
     sizes = features.Sizes(num_true, num_false, options.per_landmark, options.of_none)
     features.measure(write, kinds=options.kinds, sizes=sizes, sweep=options.sweep, quick=options.quick)
+
+
+def _run_retrieval(options: argparse.Namespace, write: LineWriter) -> None:
+    retrieval.measure(
+        write,
+        num_references=options.references or (1_000 if options.quick else NUM_REFERENCES),
+        num_queries=options.queries or (100 if options.quick else NUM_QUERIES),
+    )
 
 
 def _run_verify(options: argparse.Namespace, write: LineWriter) -> None:

@@ -1,0 +1,68 @@
+"""The retrieval benchmark: the exact search against the matrix product alone, and what the challenge would take."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from landmark_spark.core.retrieval import GRID, References, RetrievalPlan, find_candidates
+from scripts.benchmarks.machine import write_machine
+from scripts.benchmarks.report_lines import LineWriter
+
+__all__ = ["measure"]
+
+_DIMENSIONS = 512
+_PER_LANDMARK = 82  # as in the challenge: 1.2 million images of 15,000 landmarks
+_CHALLENGE = {"references": 1_225_029, "queries": 117_703}
+_NUM_ROUNDS = 3
+
+
+def measure(write: LineWriter, *, num_references: int, num_queries: int) -> None:
+    """Time finding candidates and the product of the same vectors, in turn, by processor time.
+
+    ratio_to_product: what choosing the nearest, voting and averaging cost besides the product that nothing exact can do
+    without, in float64 as the search has it.
+    """
+    write_machine(write, "retrieval")
+    random = np.random.default_rng(0)
+    vectors = _on_grid(random.normal(size=(num_references, _DIMENSIONS)).astype(np.float32))
+    queries = _on_grid(random.normal(size=(num_queries, _DIMENSIONS)).astype(np.float32))
+    classes = np.arange(num_references, dtype=np.int64) // _PER_LANDMARK
+    references = References.of(vectors, classes, vectors[:1000], int(classes[-1]) + 1, None)
+    exact, sought = vectors.astype(np.float64), queries.astype(np.float64)
+    searches, products = [], []
+    for _ in range(_NUM_ROUNDS):
+        searches.append(_processor_seconds(lambda: find_candidates(queries, references, RetrievalPlan())))
+        products.append(_processor_seconds(lambda: _multiply(sought, exact)))
+    seconds = statistics.median(searches)
+    whole = _CHALLENGE["references"] * _CHALLENGE["queries"] / (num_references * num_queries)
+    write(
+        "retrieval",
+        "search",
+        num_references=num_references,
+        num_queries=num_queries,
+        dimensions=_DIMENSIONS,
+        processor_seconds=seconds,
+        ratio_to_product=statistics.median(one / other for one, other in zip(searches, products, strict=True)),
+        core_hours_at_the_challenges_size=seconds * whole / 3600,
+    )
+
+
+def _on_grid(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    return (np.round(unit / GRID) * GRID).astype(np.float32)
+
+
+def _multiply(queries: NDArray[np.float64], references: NDArray[np.float64]) -> None:
+    for start in range(0, len(references), 65_536):
+        queries @ references[start : start + 65_536].T  # what comes out is not kept: it would not fit
+
+
+def _processor_seconds(work: Callable[[], object]) -> float:
+    started = time.process_time()
+    work()
+    return time.process_time() - started
