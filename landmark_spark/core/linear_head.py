@@ -7,11 +7,12 @@ epochs, seed or learning rate. For some ten thousand photos; beyond that the top
 from __future__ import annotations
 
 import io
-import zipfile
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+from landmark_spark.core.array_files import ArrayFileError, read_arrays
 
 __all__ = ["LinearHead", "balanced_weights", "fit_linear_head"]
 
@@ -44,12 +45,15 @@ class LinearHead:
     def from_bytes(cls, data: bytes) -> LinearHead:
         """Read what ``to_bytes`` gave. Raises ValueError for anything else."""
         try:
-            with np.load(io.BytesIO(data), allow_pickle=False) as file:
-                found = cls(file["weights"], file["biases"])
-        except (KeyError, OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
+            arrays = read_arrays(data)
+            found = cls(arrays["weights"], arrays["biases"])
+        except (KeyError, ArrayFileError) as error:
             raise ValueError(f"a head should be an .npz file of weights and biases. Received: {error}") from None
         if found.weights.ndim != 2 or found.biases.shape != found.weights.shape[1:]:
             raise ValueError(f"a head should fit itself. Received: {found.weights.shape} and {found.biases.shape}")
+        for each in (found.weights, found.biases):
+            if each.dtype != np.float32 or not np.isfinite(each).all():
+                raise ValueError(f"a head should be of finite float32 numbers. Received: {each.dtype}")
         return found
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from landmark_spark.core.array_files import ArrayFileError, read_arrays
+from landmark_spark.core.array_files import read_arrays
 from landmark_spark.core.cross_validation import assign_folds
 from landmark_spark.core.global_descriptors import fit_whitening
 from landmark_spark.core.linear_head import LinearHead, balanced_weights, fit_linear_head
@@ -105,13 +105,26 @@ class RetrievalModel:
         known = {"num_classes": self.num_classes, "heads": sorted(self.heads), "folds": dict(self.folds_by_id)}
         (folder / _FOLDS).write_text(json.dumps(known, indent=0, sort_keys=True) + "\n", encoding="utf-8")
 
+    def _check(self) -> None:
+        """Raise ValueError where the parts are not of one model."""
+        size = (len(self.whitening.components),)
+        for vectors, folds in ((self.vectors, self.folds), (self.non_landmarks, self.non_landmark_folds)):
+            if vectors.ndim != 2 or vectors.shape[1:] != size or folds.shape != vectors.shape[:1]:
+                raise ValueError(f"vectors of {size} values and a fold each. Received: {vectors.shape}, {folds.shape}")
+            if folds.dtype != np.int64:
+                raise ValueError(f"folds of int64. Received: {folds.dtype}")
+        if self.classes.dtype != np.int64 or self.classes.shape != self.folds.shape:
+            raise ValueError(f"a class each, of int64. Received: {self.classes.shape}, {self.classes.dtype}")
+        for fold in sorted(self.heads):
+            self.references(fold)  # which checks classes and head
+
     @classmethod
     def load(cls, files: Mapping[str, Path]) -> RetrievalModel:
         """Read what ``save`` wrote, file by name. Raises ValueError for anything else."""
         try:
             known = json.loads(files[_FOLDS].read_text(encoding="utf-8"))
             arrays = read_arrays(files[_REFERENCES].read_bytes())
-            return cls(
+            found = cls(
                 whitening=Pca.from_bytes(files[_WHITENING].read_bytes()),
                 vectors=_from_integers(arrays["vectors"]),
                 classes=arrays["classes"],
@@ -124,7 +137,9 @@ class RetrievalModel:
                 },
                 folds_by_id={str(name): int(fold) for name, fold in known["folds"].items()},
             )
-        except (KeyError, TypeError, AttributeError, OSError, RecursionError, ArrayFileError, ValueError) as error:
+            found._check()
+            return found
+        except (KeyError, TypeError, AttributeError, OSError, ArithmeticError, RecursionError, ValueError) as error:
             raise ValueError(f"a retrieval model should be the files that were written. Received: {error}") from None
 
 

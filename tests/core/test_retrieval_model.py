@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import numpy as np
@@ -102,3 +103,42 @@ def test_files_that_are_none_are_refused(model, tmp_path, damage):
         files[damage].write_bytes(b"none")
     with pytest.raises(ValueError, match="a retrieval model should be the files that were written"):
         RetrievalModel.load(files)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"vectors": np.zeros((9, 3), np.float32)}, r"vectors of \(4,\) values and a fold each"),
+        ({"folds": np.zeros(8, np.int64)}, "a fold each"),
+        ({"folds": np.zeros(9, np.int32)}, "folds of int64"),
+        ({"classes": np.zeros(9, np.int32)}, "a class each, of int64"),
+        ({"classes": np.arange(9)}, "class_indices should be from 0 to 2"),
+        ({"classes": np.arange(9)[::-1].copy() % 3}, "ascending order of their classes"),
+        ({"num_classes": 5}, r"a head should be \(4, 6\)"),
+    ],
+)
+def test_parts_that_are_not_of_one_model_are_refused(model, tmp_path, changes, message):
+    dataclasses.replace(model, **changes).save(tmp_path)
+    with pytest.raises(ValueError, match=message):
+        RetrievalModel.load({path.name: path for path in tmp_path.iterdir()})
+
+
+def test_flipped_bytes_give_a_model_or_the_error_that_is_documented(model, tmp_path):
+    model.save(tmp_path)
+    files = {path.name: path for path in tmp_path.iterdir()}
+    random = np.random.default_rng(0)
+    num_refused = 0
+    for _ in range(1000):
+        name = random.choice(sorted(files))
+        sound = files[name].read_bytes()
+        damaged = bytearray(sound)
+        for place in random.integers(0, len(sound), random.integers(1, 4)):
+            damaged[place] = random.integers(256)
+        files[name].write_bytes(damaged)
+        try:
+            RetrievalModel.load(files)
+        except ValueError as error:
+            assert "a retrieval model should be the files that were written" in str(error)
+            num_refused += 1
+        files[name].write_bytes(sound)
+    assert num_refused > 500
