@@ -28,14 +28,18 @@ GRID = 2.0**-12
 """Products of its multiples are multiples of 2^-24; their sums, below 2 for unit vectors, are exact in float64."""
 
 _NUM_CLOSEST = 3
+_WHITENED_AT_ONCE = 16_384  # some times 64 MiB in float64
 _QUERIES_AT_ONCE = 256  # times as many float64 as there are landmarks
 
 
 def whiten_exactly(descriptors: Floats, whitening: Pca) -> Floats:
     """Return descriptors (N, C) as vectors (N, D), multiples of GRID and of unit length but for that rounding."""
-    exact = reduce_descriptors(descriptors.astype(np.float64), whitening, whiten=True)
-    rounded: Floats = (np.round(exact / GRID) * GRID).astype(np.float32)
-    return rounded
+    vectors = np.zeros((len(descriptors), len(whitening.components)), np.float32)
+    for start in range(0, len(descriptors), _WHITENED_AT_ONCE):
+        block = descriptors[start : start + _WHITENED_AT_ONCE].astype(np.float64)
+        exact = reduce_descriptors(block, whitening, whiten=True)
+        vectors[start : start + len(block)] = np.round(exact / GRID) * GRID
+    return vectors
 
 
 @dataclass(frozen=True)
