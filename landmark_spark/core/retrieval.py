@@ -36,7 +36,7 @@ def whiten_exactly(descriptors: Floats, whitening: Pca) -> Floats:
     """Return descriptors (N, C) as vectors (N, D), multiples of GRID and of unit length but for that rounding."""
     vectors = np.zeros((len(descriptors), len(whitening.components)), np.float32)
     for start in range(0, len(descriptors), _WHITENED_AT_ONCE):
-        block = descriptors[start : start + _WHITENED_AT_ONCE].astype(np.float64)
+        block: NDArray[Any] = descriptors[start : start + _WHITENED_AT_ONCE].astype(np.float64)
         exact = reduce_descriptors(block, whitening, whiten=True)
         vectors[start : start + len(block)] = np.round(exact / GRID) * GRID
     return vectors
