@@ -21,7 +21,7 @@ __all__ = ["TECHNIQUES", "Rung", "Step", "TestCandidates", "climb", "learned_ste
 
 TECHNIQUES: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("nearest neighbours", ("neighbours",)),
-    ("less what looks like no landmark", ("non_landmark",)),
+    ("non-landmark suppression", ("non_landmark",)),
     ("closest images", ("closest",)),
     ("class centroids", ("centroid",)),
     ("linear head", ("head",)),
