@@ -58,6 +58,7 @@ def add_evidence_commands(commands: Any, add_config_options: Callable[[argparse.
         help="also run the pipeline with these settings, in a copy of the store, and measure the gain: "
         "mirrored:descriptors.flip=true",
     )
+    ladder.add_argument("--chart", type=Path, metavar="FILE", help="also draw it: svg")
     ladder.add_argument("--json", action="store_true", help="for machines")
     ladder.set_defaults(command=_ladder)
 
@@ -166,5 +167,7 @@ def _ladder(options: argparse.Namespace) -> int:
         variants.append(Variant(name, load_config(options.config, [*options.overrides, *settings.split(",")])))
     config = load_config(options.config, options.overrides)
     found = measure_ladder(config, variants, lambda line: print(line, file=sys.stderr, flush=True))
+    if options.chart is not None:
+        options.chart.write_text(found.to_svg(), encoding="utf-8")
     print(found.to_json() if options.json else found.to_markdown())
     return 0

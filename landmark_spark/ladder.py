@@ -15,6 +15,7 @@ import numpy as np
 from landmark_spark.core.bootstrap import Interval
 from landmark_spark.core.ladder import Rung, Step, climb
 from landmark_spark.planning import choose
+from landmark_spark.report.charts import ladder_chart
 from landmark_spark.report.evidence import Judged
 from landmark_spark.run_records import read_record
 from landmark_spark.runner import run
@@ -33,6 +34,11 @@ __all__ = ["Ladder", "Variant", "measure_ladder"]
 
 Tell = Callable[[str], None]
 
+_ALONE = (
+    "<style>svg { color: #1d2126; font-family: sans-serif } "
+    "@media (prefers-color-scheme: dark) { svg { color: #e8e6e3 } }</style>"
+)
+
 
 @dataclass(frozen=True)
 class Ladder:
@@ -48,6 +54,12 @@ class Ladder:
             for rung, seconds in zip(self.rungs, self.seconds, strict=True)
         ]
         return json.dumps(rows, indent=1)
+
+    def to_svg(self) -> str:
+        """Draw the GAP of each step, as a picture that stands alone, on light and on dark pages."""
+        picture = ladder_chart([(rung.name, rung.gap.value) for rung in self.rungs])
+        head, _, body = picture.partition(">")
+        return f"{head}>{_ALONE}{body}"
 
     def to_markdown(self) -> str:
         """Write it as a table."""

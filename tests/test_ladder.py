@@ -1,6 +1,7 @@
 """The command that says what each technique brings, on a finished run of the tiny world."""
 
 import json
+from xml.etree import ElementTree
 
 import pytest
 
@@ -8,7 +9,7 @@ from landmark_spark.cli import main
 
 
 @pytest.mark.jvm
-def test_the_ladder_of_a_finished_run_and_of_another_setting(finished, tiny_arguments, capsys):
+def test_the_ladder_of_a_finished_run_and_of_another_setting(finished, tiny_arguments, tmp_path, capsys):
     words = tiny_arguments("ladder", finished)
     assert main(words) == 0
     lines = capsys.readouterr().out.splitlines()
@@ -23,8 +24,11 @@ def test_the_ladder_of_a_finished_run_and_of_another_setting(finished, tiny_argu
     assert found[-1]["seconds"] > 0
     assert before == {path: path.read_bytes() for path in (finished / "_commits").rglob("*.json")}
     # A second time the copy is up to date.
-    assert main([*words, "--json", "--with", "mirrored:descriptors.flip=true"]) == 0
+    chart = tmp_path / "ladder.svg"
+    assert main([*words, "--json", "--with", "mirrored:descriptors.flip=true", "--chart", str(chart)]) == 0
     assert json.loads(capsys.readouterr().out)[-1]["seconds"] == 0
+    drawn = ElementTree.fromstring(chart.read_text(encoding="utf-8"))
+    assert "with mirrored" in drawn.attrib["aria-label"]
     metrics = json.loads((finished / "metrics.json").read_text())
     assert [each["name"] for each in metrics["ladder"]] == names
     assert metrics["ladder"][-1]["gap"]["value"] == pytest.approx(metrics["modes"]["learned"]["gap"])
