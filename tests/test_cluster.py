@@ -96,7 +96,8 @@ def assert_same_answers(one, two):
     best = {name: row["landmark_id"] for name, row in first.items() if name[1] == 0}
     assert best == {name: row["landmark_id"] for name, row in second.items() if name[1] == 0}
     inliers = ["id", "landmark_id", "num_inliers", "num_comparisons", "best_reference_id"]
-    assert rows_by_key(one, VERIFICATIONS, inliers, ("id",)) == rows_by_key(two, VERIFICATIONS, inliers, ("id",))
+    pair = ("id", "landmark_id")
+    assert rows_by_key(one, VERIFICATIONS, inliers, pair) == rows_by_key(two, VERIFICATIONS, inliers, pair)
     assert_same_cells(one / "submission.csv", two / "submission.csv")
 
 

@@ -8,13 +8,17 @@ import pytest
 from landmark_spark.cli import main
 from landmark_spark.commits import WHOLE
 from landmark_spark.core.submission import parse_submission
+from landmark_spark.retrieval_settings import EVIDENCE
 from landmark_spark.schemas import (
     BOTTLENECKS,
+    CANDIDATES,
+    GLOBAL_DESCRIPTORS,
     IMAGES,
     LOCAL_FEATURES,
     PREDICTIONS,
     RECORDS,
     REJECTS,
+    SCORES,
     TOP_MODEL,
     VERIFICATIONS,
 )
@@ -58,17 +62,20 @@ def test_every_row_is_accounted_for_along_the_chain(finished):
     assert rows["rejects"] == 0
     assert rows["bottlenecks"] == num_ok
     assert rows["predictions"] == 4 * tests_ok  # top 5 of 4 landmarks
-    assert rows["verifications"] == tests_ok
+    assert rows["global_descriptors"] == num_ok
+    named = store.read_arrow(CANDIDATES, ["id", "landmark_id"]).to_pylist()
+    named += [
+        row for row in store.read_arrow(PREDICTIONS, ["id", "landmark_id", "rank"]).to_pylist() if not row["rank"]
+    ]
+    assert rows["verifications"] == len({(row["id"], row["landmark_id"]) for row in named})
 
 
-TABLES = (RECORDS, REJECTS, IMAGES, BOTTLENECKS, PREDICTIONS, LOCAL_FEATURES, VERIFICATIONS)
+TABLES = (RECORDS, REJECTS, IMAGES, BOTTLENECKS, GLOBAL_DESCRIPTORS, PREDICTIONS, LOCAL_FEATURES, VERIFICATIONS)
 
 
-def test_only_test_and_reference_images_keep_a_larger_copy(finished):
-    columns = ["split", "status", "reference_rank", "large_image"]
-    for row in Store(str(finished)).read_arrow(IMAGES, columns).to_pylist():
-        wanted = row["split"] == "test" or 0 <= row["reference_rank"] < 5
-        assert (row["large_image"] is not None) == (wanted and row["status"] == "ok")
+def test_every_image_that_was_fetched_keeps_a_larger_copy(finished):
+    for row in Store(str(finished)).read_arrow(IMAGES, ["status", "large_image"]).to_pylist():
+        assert (row["large_image"] is not None) == (row["status"] == "ok")
 
 
 def test_scores_of_an_image_sum_to_one_and_fall_with_rank(finished):
@@ -93,20 +100,30 @@ def test_verification_compares_with_the_references_of_the_predicted_landmark_onl
             assert landmark_of[row["best_reference_id"]] == row["landmark_id"]
 
 
-def test_the_fused_cell_is_confidence_plus_capped_inliers(finished):
-    store = Store(str(finished))
-    best = store.read_arrow(PREDICTIONS, ["id", "rank", "landmark_id", "score"]).to_pylist()
-    inliers = {
-        row["id"]: row["num_inliers"] for row in store.read_arrow(VERIFICATIONS, ["id", "num_inliers"]).to_pylist()
-    }
-    expected = {
-        row["id"]: (row["landmark_id"], row["score"] + min(inliers[row["id"]], 35) / 35)
-        for row in best
-        if row["rank"] == 0
-    }
+def test_each_cell_is_the_candidate_of_the_highest_probability(finished):
+    scores = Store(str(finished)).read_arrow(SCORES, ["id", "rank", "landmark_id", "score"]).to_pylist()
+    expected = {}
+    for row in scores:
+        assert 0.0 < row["score"] < 1.0
+        if row["score"] > expected.get(row["id"], (0, 0.0))[1]:
+            expected[row["id"]] = (row["landmark_id"], row["score"])
     written = parse_submission((finished / "submission.csv").read_bytes().splitlines(True), source="s")
     assert {each.id: each.landmark_id for each in written} == {name: best[0] for name, best in expected.items()}
     assert {each.id: each.score for each in written} == pytest.approx({n: best[1] for n, best in expected.items()})
+
+
+def test_training_images_play_test_images_and_none_meets_itself(finished):
+    store = Store(str(finished))
+    candidates = store.read_arrow(CANDIDATES, ["id", "split", "fold", "true_landmark_id"]).to_pylist()
+    playing = {row["id"]: row for row in candidates if row["split"] != "test"}
+    assert {row["split"] for row in playing.values()} == {"train", "non_landmark"}
+    assert {row["fold"] for row in playing.values()} == set(range(5))
+    assert all((row["true_landmark_id"] >= 0) == (row["split"] == "train") for row in playing.values())
+    verified = store.read_arrow(VERIFICATIONS, ["id", "best_reference_id"]).to_pylist()
+    assert all(row["id"] != row["best_reference_id"] for row in verified)
+    assert set(playing) <= {row["id"] for row in verified}
+    fusion = json.loads((finished / "fusion.json").read_text())
+    assert fusion["learned"] and set(fusion["evidence"]) == set(EVIDENCE)
 
 
 def test_the_model_folder_has_model_classes_history_and_seed(finished):
@@ -123,7 +140,7 @@ def test_metrics_agree_with_evaluating_the_submission(finished, capsys):
     metrics = json.loads((finished / "metrics.json").read_text())
     assert main(["evaluate", str(finished / "submission.csv"), str(finished / "toy_world" / "solution.csv")]) == 0
     told = json.loads(capsys.readouterr().out)
-    assert told == pytest.approx(metrics["modes"]["fused"])
+    assert told == pytest.approx(metrics["modes"]["learned"])
     assert set(told) == {"gap", "top1", "num_predictions", "num_positives"}
     assert (finished / "report" / "index.html").read_text().startswith("<!")
 
@@ -141,8 +158,14 @@ def test_after_a_changed_setting_only_what_depends_on_it_runs(finished, capsys, 
     assert main(tiny_arguments("run", finished, "submission.mode=decision")) == 0
     assert stages_run(capsys.readouterr().out) == ["write_submission", "write_report"]
     decided = parse_submission((finished / "submission.csv").read_bytes().splitlines(True), source="s")
-    verified = Store(str(finished)).read_arrow(VERIFICATIONS, ["id", "is_verified"]).to_pylist()
-    assert {each.id for each in decided} == {row["id"] for row in verified if row["is_verified"]}
+    verified = Store(str(finished)).read_arrow(VERIFICATIONS, ["id", "landmark_id", "is_verified"]).to_pylist()
+    accepted = {(row["id"], row["landmark_id"]) for row in verified if row["is_verified"]}
+    best = Store(str(finished)).read_arrow(PREDICTIONS, ["id", "rank", "landmark_id"]).to_pylist()
+    assert {(each.id, each.landmark_id) for each in decided} == {
+        (row["id"], row["landmark_id"])
+        for row in best
+        if not row["rank"] and (row["id"], row["landmark_id"]) in accepted
+    }
     assert main(tiny_arguments("run", finished)) == 0  # back again for the other tests
     assert stages_run(capsys.readouterr().out) == ["write_submission", "write_report"]
 
@@ -170,7 +193,7 @@ def test_shards_made_apart_give_the_same_table(finished, tmp_path, capsys, tiny_
 def test_a_stage_without_its_inputs_is_refused(tmp_path, capsys, tiny_arguments):
     assert main([*tiny_arguments("run", tmp_path / "store"), "--only", "verify_landmarks"]) == 2
     assert (
-        "verify_landmarks should have predictions, landmarks, local_features, bottlenecks, not made yet"
+        "verify_landmarks should have predictions, candidates, landmarks, local_features, bottlenecks, not made yet"
         in capsys.readouterr().err
     )
 
