@@ -52,14 +52,27 @@ class _Retrieval:
     def __call__(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         model = _load(self)
         for batch in regroup(batches, _QUERIES_AT_ONCE):
-            is_test = [each == "test" for each in batch["split"].to_pylist()]
-            folds = np.array([model.folds_by_id.get(each, NO_FOLD) for each in batch["id"].to_pylist()])
-            for fold in [NO_FOLD, *np.unique(folds[folds != NO_FOLD]).tolist()]:
-                is_mine = is_test if fold == NO_FOLD else folds == fold
-                if any(is_mine):
-                    yield self._rows(model, batch.filter(pa.array(is_mine, pa.bool_())), fold)
+            yield from self._in_order(model, batch)
 
-    def _rows(self, model: RetrievalModel, batch: pa.RecordBatch, fold: int) -> pa.RecordBatch:
+    def _in_order(self, model: RetrievalModel, batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+        """Yield the candidates of a batch fold by fold, then brought back into the order of its images."""
+        is_test = np.array([each == "test" for each in batch["split"].to_pylist()], np.bool_)
+        folds = np.array([model.folds_by_id.get(each, NO_FOLD) for each in batch["id"].to_pylist()], np.int64)
+        parts, places = [], []
+        for fold in [NO_FOLD, *np.unique(folds[folds != NO_FOLD]).tolist()]:
+            mine = np.flatnonzero(is_test if fold == NO_FOLD else folds == fold)
+            if len(mine):
+                rows, images = self._rows(model, batch.take(pa.array(mine)), fold)
+                parts.append(rows)
+                places.append(mine[images])
+        if parts:
+            order = np.argsort(np.concatenate(places), kind="stable")  # ranks of an image stay as they are
+            yield from pa.Table.from_batches(parts).take(pa.array(order)).combine_chunks().to_batches()
+
+    def _rows(
+        self, model: RetrievalModel, batch: pa.RecordBatch, fold: int
+    ) -> tuple[pa.RecordBatch, NDArray[np.int64]]:
+        """Return the candidates of images of one fold, and for each the place of its image among them."""
         settings = self.settings
         plan = RetrievalPlan(
             settings.num_neighbours, settings.power, settings.non_landmark_neighbours, settings.candidates
@@ -83,7 +96,8 @@ class _Retrieval:
             "shard": batch["shard"].take(images),
         }
         schema = arrow_schema(CANDIDATES)
-        return pa.RecordBatch.from_arrays([_column(columns[each.name], each.type) for each in schema], schema=schema)
+        made = [_column(columns[each.name], each.type) for each in schema]
+        return pa.RecordBatch.from_arrays(made, schema=schema), found.images
 
 
 def _column(values: pa.Array | NDArray[Any], kind: pa.DataType) -> pa.Array:

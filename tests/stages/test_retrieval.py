@@ -66,6 +66,7 @@ def test_images_find_their_landmark_and_those_that_play_meet_what_has_not_seen_t
     assert max(row["neighbours"] for row in rows if row["split"] == "train") < 2 ** (1 / 3)
     assert min(best[f"{place:02x}"]["non_landmark"] for place in range(8, 12)) > 0.9
     assert max(best[f"{place:02x}"]["non_landmark"] for place in range(8)) < 0.5
+    assert [(row["id"], row["rank"]) for row in rows] == sorted((row["id"], row["rank"]) for row in rows)
     assert all(row["shard"] == int(row["id"], 16) % 3 for row in rows)
 
 
