@@ -167,7 +167,7 @@ def _ladder(options: argparse.Namespace) -> int:
         variants.append(Variant(name, load_config(options.config, [*options.overrides, *settings.split(",")])))
     config = load_config(options.config, options.overrides)
     found = measure_ladder(config, variants, lambda line: print(line, file=sys.stderr, flush=True))
+    print(found.to_json() if options.json else found.to_markdown())
     if options.chart is not None:
         options.chart.write_text(found.to_svg(), encoding="utf-8")
-    print(found.to_json() if options.json else found.to_markdown())
     return 0

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import re
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,9 +20,10 @@ from landmark_spark.planning import choose
 from landmark_spark.report.charts import ladder_chart
 from landmark_spark.report.evidence import Judged
 from landmark_spark.run_records import read_record
-from landmark_spark.runner import run
-from landmark_spark.schemas import CANDIDATES, PREDICTIONS, VERIFICATIONS
+from landmark_spark.runner import plan, run
+from landmark_spark.schemas import CANDIDATES, IMAGES, PREDICTIONS, VERIFICATIONS
 from landmark_spark.settings import Config, ConfigError
+from landmark_spark.stages.fuse_evidence import check_evidence
 from landmark_spark.stages.ladder_steps import STAGES_OF, ladder_steps
 from landmark_spark.stages.write_report import read_solution
 from landmark_spark.store import Store
@@ -92,26 +95,46 @@ def measure_ladder(config: Config, variants: Sequence[Variant] = (), tell: Tell 
 
     Raises ConfigError without a solution, StoreError where a table is not there, and for variants what ``run`` raises.
     """
+    check_evidence(config)
+    if variants and "://" in config.store.removeprefix("file://"):
+        raise ConfigError(f"store should be a folder, of which copies are made. Received: {config.store}")
+    for each in variants:
+        _check_variant(config, each)
     with described_inputs(config) as (described, _):
         solution = read_solution(described)
     if not solution:
         raise ConfigError("inputs.solution_csv should be given: without it there is no GAP. Received: none")
     steps = _steps_of(config)
+    for planned in plan(config, choose(last="fuse_evidence")):
+        if planned.shards:
+            tell(f"warning: {planned.stage.name} is not up to date, and is measured as it is: {planned.reason}")
     rungs = climb(steps, solution)
     times = [_seconds(Store(config.store), STAGES_OF.get(step.name, ())) for step in steps]
-    for each in variants:
-        last, seconds = _run_variant(config, each, tell)
+    for variant in variants:
+        last, seconds = _run_variant(config, variant, tell)
         rungs += climb([steps[-1], last], solution)[1:]
         times.append(seconds)
     return Ladder(tuple(rungs), tuple(times))
 
 
+def _check_variant(config: Config, variant: Variant) -> None:
+    """Raise ConfigError for what a variant cannot change, or what could not be run."""
+    for name in ("store", "inputs", "toy", "serve_folder", "base_url"):
+        if getattr(variant.config, name) != getattr(config, name):
+            raise ConfigError(f"a variant should have the images of the store. Received: {name} in {variant.name!r}")
+    check_evidence(variant.config)
+
+
 def _run_variant(config: Config, variant: Variant, tell: Tell) -> tuple[Step, float]:
     """Return the last step of the ladder with other settings, and the seconds of the stages that ran for it."""
     base = Path(config.store.removeprefix("file://"))
-    if "://" in str(base):
-        raise ConfigError(f"store should be a folder, of which copies are made. Received: {config.store}")
-    copy = base.with_name(f"{base.name}_ladder") / re.sub(r"[^A-Za-z0-9]+", "_", variant.name)
+    name = f"{re.sub('[^A-Za-z0-9]+', '_', variant.name)}-{hashlib.sha256(variant.name.encode()).hexdigest()[:8]}"
+    copy = base.with_name(f"{base.name}_ladder") / name
+    images = Store(str(base)).commits(IMAGES)
+    if copy.exists() and {each.digest for each in Store(str(copy)).commits(IMAGES).values()} != {
+        each.digest for each in images.values()
+    }:
+        shutil.rmtree(copy)  # of other images than the store has now
     if not copy.exists():
         copy.parent.mkdir(exist_ok=True)
         copy_store(base, copy)
@@ -125,9 +148,20 @@ def _run_variant(config: Config, variant: Variant, tell: Tell) -> tuple[Step, fl
         base_url=inputs.base_url,
     )
     tell(f"ladder: {variant.name}, in {copy}")
-    records = run(changed, choose(last="fuse_evidence"), tell, command="ladder")
-    last = dataclasses.replace(_steps_of(changed)[-1], name=f"with {variant.name}")
-    return last, sum(each.seconds for each in records if each.num_shards)
+    run(changed, choose(last="fuse_evidence"), tell, command="ladder")
+    last = _steps_of(changed)[-1]
+    if last.cross_validated is None:
+        raise ConfigError(f"a variant should have evidence to weigh. Received: none in {variant.name!r}")
+    return dataclasses.replace(last, name=f"with {variant.name}"), _seconds_apart(base, copy)
+
+
+def _seconds_apart(base: Path, copy: Path) -> float:
+    """Return the seconds of the stages that were run in a copy of a store."""
+    before, after = (
+        [read_record(Store(str(place)), stage.name) for stage in choose(last="fuse_evidence").stages]
+        for place in (base, copy)
+    )
+    return sum(new.seconds for old, new in zip(before, after, strict=True) if new is not None and new != old)
 
 
 def _steps_of(config: Config) -> list[Step]:

@@ -42,7 +42,7 @@ class DescriptorSettings:
 class RetrievalSettings:
     """Stages train_retrieval and retrieve_neighbours."""
 
-    SPEED: ClassVar[frozenset[str]] = frozenset({"num_threads"})
+    SPEED: ClassVar[frozenset[str]] = frozenset()
 
     dimensions: int = setting(512, "of a descriptor after whitening", minimum=1)
     shrinkage: float = setting(
@@ -73,9 +73,10 @@ class RetrievalSettings:
         "was learned without it; 0 = the evidence is not weighed",
         minimum=0,
     )
-    num_folds: int = setting(5, "parts of the training images, each of which plays the test set once", minimum=2)
+    num_folds: int = setting(
+        5, "parts of the training images, each of which plays the test set once", minimum=2, maximum=100
+    )
     seed: int = setting(0, "of the folds", minimum=0)
-    num_threads: int = setting(2, "CPU threads of train_retrieval", minimum=1)
 
 
 @dataclass(frozen=True)

@@ -292,7 +292,7 @@ SCORES = Table(
             _column("rank", pa.int32(), "0 = the best"),
             _LANDMARK_ID,
             _column("num_inliers", pa.int32(), "as in verifications; 0 where it was not verified"),
-            _column("score", pa.float32(), "probability that the landmark is right, by all evidence"),
+            _column("score", pa.float64(), "probability that the landmark is right, by all evidence"),
         ]
     ),
     order=("id", "rank"),

@@ -177,7 +177,7 @@ def _check_named(rows: pa.Table) -> dict[str, Mask]:
 
 def _check_evidence(rows: pa.Table) -> dict[str, Mask]:
     """What is weighed is a number; the landmark that is right is known of training images alone."""
-    evidence = np.stack([_array(rows, name) for name in ("neighbours", "centroid", "head", "non_landmark")])
+    evidence = np.stack([_array(rows, name) for name in ("neighbours", "closest", "centroid", "head", "non_landmark")])
     return {
         "evidence that is no number": ~np.isfinite(evidence).all(axis=0),
         "a true landmark of an image that is none of train": (_array(rows, "true_landmark_id") != NO_CLASS)

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from landmark_spark.core.pca import normalise
 
-__all__ = ["class_centroids"]
+__all__ = ["class_centroids", "class_sums"]
 
 Floats = NDArray[np.float32]
 
@@ -32,6 +32,14 @@ def class_centroids(descriptors: Floats, class_indices: NDArray[np.int64], num_c
             f"class_indices should be from 0 to {num_classes - 1}. "
             f"Received: {class_indices.min()} to {class_indices.max()}"
         )
+    order = np.argsort(class_indices, kind="stable")
+    return normalise(class_sums(descriptors[order], class_indices[order], num_classes).astype(np.float32))
+
+
+def class_sums(descriptors: Floats, class_indices: NDArray[np.int64], num_classes: int) -> NDArray[np.float64]:
+    """Return the sums (C, D) float64 of the descriptors (N, D) of each class; they are in the order of the classes."""
     sums = np.zeros((num_classes, descriptors.shape[1]), np.float64)
-    np.add.at(sums, class_indices, descriptors)
-    return normalise(sums.astype(np.float32))
+    present, starts = np.unique(class_indices, return_index=True)
+    if len(present):
+        sums[present] = np.add.reduceat(descriptors, starts, axis=0, dtype=np.float64)
+    return sums

@@ -77,7 +77,7 @@ def learned_steps(
     steps: list[Step] = []
     names: list[str] = []
     for technique, added in techniques:
-        present = [name for name in added if np.ptp(examples.evidence[name])]
+        present = [name for name in added if len(examples.images) and np.ptp(examples.evidence[name])]
         if not present:
             continue
         names += present

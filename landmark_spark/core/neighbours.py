@@ -28,6 +28,7 @@ def find_neighbours(
     *,
     block: tuple[int, int] = (1024, 65_536),
     product: Product | None = None,
+    left_out: NDArray[np.bool_] | None = None,
 ) -> tuple[NDArray[np.int64], Floats]:
     """Return the k most similar references of each query, the most similar first; of equal ones the earlier.
 
@@ -37,6 +38,8 @@ def find_neighbours(
         k: neighbours wanted; M where there are fewer.
         block: queries and references in one product: 256 MiB of similarities.
         product: what multiplies; NumPy where it is None.
+        left_out: (M,), references that are no neighbours of any query; None: all may be. Of K neighbours at least must
+            be left.
 
     Returns:
         (N, K) int64, their places in references, and (N, K) float32, their similarities; K the smaller of k and M.
@@ -49,7 +52,7 @@ def find_neighbours(
         raise ValueError(f"k and block should be at least 1. Received: {k} and {block}")
     multiply = _multiply if product is None else product
     found = [
-        _search(queries[start : start + block[0]], references, k, block[1], multiply)
+        _search(queries[start : start + block[0]], references, k, block[1], multiply, left_out)
         for start in range(0, len(queries), block[0])
     ]
     if not found:
@@ -100,12 +103,14 @@ def _multiply(queries: Floats, references: Floats) -> Floats:
 
 
 def _search(
-    queries: Floats, references: Floats, k: int, block: int, multiply: Product
+    queries: Floats, references: Floats, k: int, block: int, multiply: Product, left_out: NDArray[np.bool_] | None
 ) -> tuple[NDArray[np.int64], Floats]:
     places = np.zeros((len(queries), 0), np.int64)
     values = np.zeros((len(queries), 0), np.float32)
     for start in range(0, len(references), block):
         similarity = np.asarray(multiply(queries, references[start : start + block]), np.float32)
+        if left_out is not None:
+            similarity[:, left_out[start : start + block]] = -np.inf
         near = _largest(similarity, k)
         values = np.concatenate([values, np.take_along_axis(similarity, near, axis=1)], axis=1)
         places = np.concatenate([places, near + start], axis=1)

@@ -58,7 +58,8 @@ class References:
 
     vectors: (M, D) of training images, as ``whiten_exactly`` gives them, in ascending order of their classes. classes:
     (M,) int64, 0 to C - 1, not each of which need be there. non_landmarks: (L, D), of photos of no landmark. centroids:
-    (C, D). head: of D values and C + 1 classes, the last of which is no landmark; None without.
+    (C, D). head: of D values and C + 1 classes, the last of which is no landmark; None without. is_left_out: (M,), of
+    images that the queries must not meet, nor centroids and head have; None where they meet all.
     """
 
     vectors: Floats
@@ -66,6 +67,7 @@ class References:
     non_landmarks: Floats
     centroids: Floats
     head: LinearHead | None
+    is_left_out: NDArray[np.bool_] | None = None
 
     @classmethod
     def of(
@@ -125,10 +127,13 @@ def _nothing() -> list[NDArray[Any]]:
 def _of_block(queries: Floats, references: References, plan: RetrievalPlan, start: int) -> list[NDArray[Any]]:
     num_classes = len(references.centroids)
     to_centroids = _product(queries, references.centroids).astype(np.float32)
-    nearest, similarities = find_neighbours(queries, references.vectors, plan.num_neighbours, product=_product)
+    nearest, similarities = find_neighbours(
+        queries, references.vectors, plan.num_neighbours, product=_product, left_out=references.is_left_out
+    )
     voted, votes = score_classes(
         references.classes[nearest], similarities, power=plan.power, top=max(plan.num_neighbours, plan.candidates)
     )
+    voted = np.where(votes > 0.0, voted, NO_CLASS)  # where too few are left, those left out come last, without a vote
     named = [voted[:, : plan.candidates], _largest(to_centroids, plan.candidates)]
     probabilities = np.zeros((len(queries), num_classes), np.float32)
     if references.head is not None:
@@ -159,9 +164,12 @@ def _of_block(queries: Floats, references: References, plan: RetrievalPlan, star
 
 def _closest(query: Floats, references: References, class_index: int) -> float:
     first, end = np.searchsorted(references.classes, [class_index, class_index + 1])
-    if first == end:
+    members = references.vectors[first:end]
+    if references.is_left_out is not None:
+        members = members[~references.is_left_out[first:end]]
+    if not len(members):
         return 0.0
-    similarities = np.sort(_product(query[None], references.vectors[first:end])[0])
+    similarities = np.sort(_product(query[None], members)[0])
     return float(similarities[-_NUM_CLOSEST:].mean())
 
 

@@ -7,19 +7,22 @@ folds. Only the whitening, which knows of no landmark, has seen all.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from landmark_spark.core.array_files import read_arrays
+from landmark_spark.core.class_centroids import class_sums
 from landmark_spark.core.cross_validation import assign_folds
 from landmark_spark.core.global_descriptors import fit_whitening
 from landmark_spark.core.linear_head import LinearHead, balanced_weights, fit_linear_head
-from landmark_spark.core.pca import Pca
+from landmark_spark.core.pca import Pca, normalise
 from landmark_spark.core.retrieval import GRID, References, whiten_exactly
 
 __all__ = ["NO_FOLD", "Described", "RetrievalLearning", "RetrievalModel", "learn_retrieval"]
@@ -83,10 +86,18 @@ class RetrievalModel:
 
     def references(self, fold: int) -> References:
         """Return what images of a fold are compared with; NO_FOLD: all there is."""
-        kept = self.folds != fold if fold != NO_FOLD else np.ones(len(self.folds), np.bool_)
-        others = self.non_landmark_folds != fold if fold != NO_FOLD else np.ones(len(self.non_landmark_folds), np.bool_)
         head = self.heads.get(fold)
-        return References.of(self.vectors[kept], self.classes[kept], self.non_landmarks[others], self.num_classes, head)
+        if fold == NO_FOLD:
+            return References(self.vectors, self.classes, self.non_landmarks, _directions(self._sums), head)
+        left_out = self.folds == fold
+        sums = self._sums - class_sums(self.vectors[left_out], self.classes[left_out], self.num_classes)
+        others = self.non_landmarks[self.non_landmark_folds != fold]
+        return References(self.vectors, self.classes, others, _directions(sums), head, left_out)
+
+    @cached_property
+    def _sums(self) -> NDArray[np.float64]:
+        """Of the vectors of each class: exact, so that those of a fold can be taken from them."""
+        return class_sums(self.vectors, self.classes, self.num_classes)
 
     def save(self, folder: Path) -> None:
         """Write it as files of a folder; the same model is the same bytes."""
@@ -115,8 +126,10 @@ class RetrievalModel:
                 raise ValueError(f"folds of int64. Received: {folds.dtype}")
         if self.classes.dtype != np.int64 or self.classes.shape != self.folds.shape:
             raise ValueError(f"a class each, of int64. Received: {self.classes.shape}, {self.classes.dtype}")
-        for fold in sorted(self.heads):
-            self.references(fold)  # which checks classes and head
+        References.of(self.vectors, self.classes, self.non_landmarks, self.num_classes, None)
+        for head in self.heads.values():
+            if head.weights.shape != (*size, self.num_classes + 1):
+                raise ValueError(f"a head should be {(*size, self.num_classes + 1)}. Received: {head.weights.shape}")
 
     @classmethod
     def load(cls, files: Mapping[str, Path]) -> RetrievalModel:
@@ -158,8 +171,10 @@ def learn_retrieval(images: Described, plan: RetrievalLearning) -> RetrievalMode
     folds = _folds(images, places, others, plan)
     heads = {}
     if plan.has_head:
-        chosen = [NO_FOLD, *range(plan.num_folds)] if (folds != NO_FOLD).any() else [NO_FOLD]
-        heads = {fold: _fit_head(vectors, images, learned, folds, fold, plan) for fold in chosen}
+        heads = {
+            fold: _fit_head(vectors, images, learned, folds, fold, plan)
+            for fold in (NO_FOLD, *np.unique(folds[folds != NO_FOLD]).tolist())
+        }
     return RetrievalModel(
         whitening=whitening,
         vectors=vectors[places],
@@ -174,8 +189,12 @@ def learn_retrieval(images: Described, plan: RetrievalLearning) -> RetrievalMode
 
 
 def _first(images: Described, places: Integers, count: int) -> Integers:
-    """Return the places of the images of least rank: all landmarks' first, then their second, and so on."""
-    order = np.lexsort((np.array(images.ids)[places], images.ranks[places]))
+    """Return the places of the images of least rank: all landmarks' first, then their second, and so on.
+
+    Of equal ones by hash, for photos of no landmark have no rank.
+    """
+    hashes = np.array([hashlib.sha256(images.ids[place].encode()).digest()[:8] for place in places], "S8")
+    order = np.lexsort((hashes, images.ranks[places]))
     first: Integers = np.sort(places[order[:count]])
     return first
 
@@ -199,6 +218,11 @@ def _fit_head(
     vectors: Floats, images: Described, learned: Integers, folds: Integers, fold: int, plan: RetrievalLearning
 ) -> LinearHead:
     kept = learned[folds[learned] != fold] if fold != NO_FOLD else learned
+    if not len(kept):
+        raise ValueError(
+            "retrieval.max_training_images should leave some that are not of one fold (retrieval.num_folds). "
+            f"Received: {len(learned)} images"
+        )
     labels = images.classes[kept]
     weights = balanced_weights(
         labels,
@@ -209,6 +233,10 @@ def _fit_head(
     return fit_linear_head(
         vectors[kept], labels, images.num_classes + 1, example_weights=weights, penalty=plan.head_penalty
     )
+
+
+def _directions(sums: NDArray[np.float64]) -> Floats:
+    return normalise(sums.astype(np.float32))
 
 
 def _to_integers(vectors: Floats) -> NDArray[np.int16]:

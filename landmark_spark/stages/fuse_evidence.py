@@ -55,6 +55,11 @@ def fuse_evidence(
     except ValueError as error:
         context.tell(f"fuse_evidence: the evidence is not weighed, {_ALONE} alone ranks the candidates: {error}")
         learned = None
+    if learned is not None and not learned.num_non_landmark_images:
+        context.tell(
+            "fuse_evidence: warning: no photo of no landmark plays a test image (inputs.non_landmark_csv, "
+            "download.large_images): what looks like none is not held back"
+        )
     text = json.dumps(_described(learned), indent=1) + "\n"
     files = (context.store.write_bytes(FUSION.path, text.encode()),)
     scores = _scored(rows.where("split = 'test'"), None if learned is None else learned.fusion)
@@ -108,11 +113,14 @@ def _scored(rows: DataFrame, fusion: Fusion | None) -> DataFrame:
     from pyspark.sql import Window
     from pyspark.sql import functions as F
 
-    score = F.greatest(F.col(_ALONE), F.lit(0.0)) if fusion is None else 1.0 / (1.0 + F.exp(-_log_odds(fusion)))
+    if fusion is None:  # vectors on a grid may be a little longer than 1
+        score = F.least(F.greatest(F.col(_ALONE).cast("double"), F.lit(0.0)), F.lit(1.0))
+    else:
+        score = 1.0 / (1.0 + F.exp(-_log_odds(fusion)))
     order = Window.partitionBy("id").orderBy(F.desc("score"), "closest_rank")
     return (
         rows.withColumnRenamed("rank", "closest_rank")
-        .withColumn("score", score.cast("float"))
+        .withColumn("score", score)
         .withColumn("rank", (F.row_number().over(order) - 1).cast("int"))
     )
 

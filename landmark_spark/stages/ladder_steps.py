@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from landmark_spark.core.fusion import MODES
-from landmark_spark.core.ladder import Step, TestCandidates, learned_steps
+from landmark_spark.core.ladder import TECHNIQUES, Step, TestCandidates, learned_steps
 from landmark_spark.report.evidence import Judged, predictions_of
 from landmark_spark.retrieval_settings import EVIDENCE
 from landmark_spark.settings import Config
@@ -17,7 +17,7 @@ from landmark_spark.stages.fuse_evidence import examples_from
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["STAGES_OF", "ladder_steps"]
+__all__ = ["LADDER_COLUMNS", "STAGES_OF", "ladder_steps"]
 
 _RECIPE = {
     "classifier": "2018: classifier alone",
@@ -33,6 +33,10 @@ STAGES_OF = {
 """The stages that a step needs and the one before it did not."""
 
 
+LADDER_COLUMNS = ("id", "rank", "split", "fold", "landmark_id", "true_landmark_id", *EVIDENCE)
+"""What the steps take of the candidates."""
+
+
 def ladder_steps(config: Config, judged: Sequence[Judged], candidates: pd.DataFrame) -> list[Step]:
     """Return the modes of the 2018 recipe, then a step for each technique of retrieval and learned fusion.
 
@@ -40,6 +44,8 @@ def ladder_steps(config: Config, judged: Sequence[Judged], candidates: pd.DataFr
     the columns of the table, and ``inliers``. Where there is nothing to learn from, the recipe's are all.
     """
     full, settings = config.submission.full_inliers, config.fusion
+    weighed = settings.evidence.split()
+    techniques = [(name, tuple(each for each in added if each in weighed)) for name, added in TECHNIQUES]
     recipe = [Step(_RECIPE[mode], predictions_of(judged, mode, full_inliers=full)) for mode in reversed(MODES)]
     playing, tests = candidates[candidates["split"] != "test"], candidates[candidates["split"] == "test"]
     found = TestCandidates(
@@ -53,6 +59,7 @@ def ladder_steps(config: Config, judged: Sequence[Judged], candidates: pd.DataFr
             found,
             penalty=settings.penalty,
             non_landmark_share=settings.non_landmark_share,
+            techniques=techniques,
         )
     except ValueError:  # fuse_evidence has said why
         learned = []

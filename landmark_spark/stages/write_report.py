@@ -38,7 +38,7 @@ from landmark_spark.stages.context import Context
 from landmark_spark.stages.fuse_evidence import with_evidence
 from landmark_spark.stages.index_images import file_digest
 from landmark_spark.stages.input_files import input_lines
-from landmark_spark.stages.ladder_steps import ladder_steps
+from landmark_spark.stages.ladder_steps import LADDER_COLUMNS, ladder_steps
 from landmark_spark.stages.verification_task import features_of, verification_settings
 from landmark_spark.stages.write_submission import candidate_predictions, learned_candidates
 
@@ -93,7 +93,7 @@ def write_report(  # noqa: PLR0913, PLR0917 - the report reads everything
     if solution:
         modes[LEARNED] = evaluate(made[LEARNED], solution)
     evidence = with_evidence(candidates, verifications, config.fusion.full_inliers)
-    steps = ladder_steps(config, judged, evidence.toPandas()) if solution else []
+    steps = ladder_steps(config, judged, evidence.select(*LADDER_COLUMNS).toPandas()) if solution else []
     rungs = climb(steps, solution) if steps else []
     metrics = {
         "submission_mode": config.submission.mode,

@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -52,6 +54,19 @@ def test_only_the_three_closest_images_of_a_class_count():
     found = find_candidates(np.array([[1, 0]], np.float32), known, RetrievalPlan(num_neighbours=4, power=2.0))
     assert found.closest.tolist() == [pytest.approx((1 + 0.5 + 0.25) / 3)]
     assert found.neighbours.tolist() == [pytest.approx(np.sqrt(1 + 0.25 + 0.0625))]  # below 0 counts as 0
+
+
+def test_images_that_are_left_out_are_met_by_no_query():
+    random = np.random.default_rng(2)
+    vectors = np.round(random.normal(size=(30, 8)) / 8 / GRID).astype(np.float32) * np.float32(GRID)
+    classes = np.sort(random.integers(0, 4, 30))
+    left_out = random.random(30) < 0.9  # fewer are left than vote
+    few = References.of(vectors[~left_out], classes[~left_out], vectors[:3], 4, None)
+    all_but = dataclasses.replace(few, vectors=vectors, classes=classes, is_left_out=left_out)
+    found, alone = (find_candidates(vectors[:5], each, RetrievalPlan()) for each in (all_but, few))
+    assert rows(found) == rows(alone)
+    for name in ("neighbours", "closest", "centroid"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(alone, name))
 
 
 def test_many_queries_are_answered_as_one_by_one():

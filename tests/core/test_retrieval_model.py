@@ -4,6 +4,7 @@ import json
 import numpy as np
 import pytest
 
+from landmark_spark.core.class_centroids import class_centroids
 from landmark_spark.core.linear_head import balanced_weights, fit_linear_head
 from landmark_spark.core.retrieval_model import (
     NO_FOLD,
@@ -40,9 +41,11 @@ def test_all_but_landmarks_of_one_image_play_test_images_each_once(model):
 def test_what_images_of_a_fold_meet_has_not_seen_them(model):
     for fold in (0, 1):
         met = model.references(fold)
-        assert (len(met.vectors), len(met.non_landmarks)) == (5, 2)
-        mine = model.vectors[model.folds == fold]
-        assert not any((each == met.vectors).all(axis=1).any() for each in mine)
+        kept = ~met.is_left_out
+        assert (kept.sum(), len(met.non_landmarks)) == (5, 2)
+        assert not (model.folds[kept] == fold).any()
+        alone = class_centroids(met.vectors[kept], met.classes[kept], 3)
+        np.testing.assert_array_equal(met.centroids, alone)
     everything = model.references(NO_FOLD)
     assert (len(everything.vectors), len(everything.non_landmarks)) == (9, 4)
 
@@ -55,6 +58,14 @@ def test_the_head_of_a_fold_is_the_one_that_is_fitted_without_it(model):
     alone = fit_linear_head(vectors, labels, 4, example_weights=weights, penalty=1e-2)
     np.testing.assert_allclose(model.heads[0].weights, alone.weights, atol=1e-3)
     assert set(model.heads) == {NO_FOLD, 0, 1}
+
+
+def test_heads_that_no_image_is_left_for_are_refused_with_the_setting():
+    few = described(sizes=(2,), num_others=2)
+    plans = [dataclasses.replace(PLAN, max_training_images=1, seed=seed) for seed in range(20)]
+    with pytest.raises(ValueError, match="retrieval.max_training_images should leave some"):
+        for plan in plans:  # one image of each kind is learned on: by some seed both are of one fold
+            learn_retrieval(few, plan)
 
 
 def test_fewer_images_than_there_are_learn_and_play_those_of_least_rank_first():

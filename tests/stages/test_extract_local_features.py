@@ -295,7 +295,7 @@ def run_stage(spark, store, config, candidates=()):
     """Run the stage on a store as the runner does; return its commits. candidates: (id, split, landmark)."""
     inputs = {"images": None, "predictions": "whole", "candidates": "whole"}
     named = [
-        (name, split, -1, rank, ord(landmark), 0, 0.0, 0.0, 0.0, 0.0, 0)
+        (name, split, -1, -1, rank, ord(landmark), 0, 0.0, 0.0, 0.0, 0.0, 0.0, 0)
         for rank, (name, split, landmark) in enumerate(candidates)
     ]
     frame = spark.createDataFrame(named, spark_schema(CANDIDATES))

@@ -142,14 +142,18 @@ def test_scores_are_the_probabilities_by_the_learned_weights_and_rank_the_candid
         "num_landmark_images": 6,
         "num_non_landmark_images": 0,
     }
-    assert said == []
+    assert len(said) == 1  # there is no photo of no landmark
+    assert "no photo of no landmark plays a test image" in said[0]
 
 
 @pytest.mark.jvm
 def test_where_nothing_can_be_learned_the_closest_images_decide_and_it_is_said(spark, tmp_path):
-    tests = [candidate("t", "test", -1, 0, 700, 0.2), candidate("t", "test", -1, 1, 900, 0.6)]
+    tests = [
+        candidate("t", "test", -1, 0, 700, 0.25),
+        candidate("t", "test", -1, 1, 900, 1.0002),
+    ]  # beyond, by rounding
     rows, described, said = scored(spark, tmp_path, tests)
-    assert [(row.landmark_id, round(row.score, 6)) for row in rows] == [(900, 0.6), (700, 0.2)]
+    assert [(row.landmark_id, row.score) for row in rows] == [(900, 1.0), (700, 0.25)]
     assert described == {"learned": False, "alone": "closest"}
     assert len(said) == 1
     assert said[0].startswith("fuse_evidence: the evidence is not weighed, closest alone ranks the candidates: ")
