@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from landmark_spark.commits import WHOLE
 from landmark_spark.ledger import Ledger
+from landmark_spark.whole_files import is_local
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -25,7 +26,7 @@ _ROWS_A_BATCH = 128  # as session.py has it for Spark's own batches: few rows of
 def read_columns(file_system: Any, path: str, columns: Sequence[str]) -> pa.Table:
     """Return some columns of a file; the bytes of the others are not asked for."""
     with _open(file_system, path) as parquet:
-        return parquet.read(columns=list(columns)).select(list(columns))
+        return parquet.read(columns=list(columns), use_threads=False).select(list(columns))
 
 
 def read_schema(file_system: Any, path: str) -> pa.Schema:
@@ -82,5 +83,7 @@ class TaskReader:
 @contextlib.contextmanager
 def _open(file_system: Any, path: str) -> Iterator[pq.ParquetFile]:
     # pyarrow asks for the column chunks it needs in large pieces; a read-ahead of fsspec's would fetch others besides.
-    with file_system.open(path, "rb", cache_type="none") as file, pq.ParquetFile(file, pre_buffer=True) as parquet:
+    # From a local disk it would do so in threads that outlive a program ended by an error, and abort it.
+    ahead = not is_local(file_system)
+    with file_system.open(path, "rb", cache_type="none") as file, pq.ParquetFile(file, pre_buffer=ahead) as parquet:
         yield parquet
