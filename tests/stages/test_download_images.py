@@ -50,6 +50,7 @@ class Site(BaseHTTPRequestHandler):
     }
 
     def do_GET(self):
+        self.server.asked.append(self.path)  # before the answer, after which the test may look
         if self.path == "/moved":
             self.send_response(302)
             self.send_header("Location", "/photo")
@@ -67,7 +68,6 @@ class Site(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body or b"")))
         self.end_headers()
         self.wfile.write(body or b"")
-        self.server.asked.append(self.path)
 
     def log_message(self, *arguments):
         pass
