@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from landmark_spark.core.pca import normalise
 
-__all__ = ["class_centroids", "class_sums"]
+__all__ = ["check_classes", "class_centroids", "class_sums"]
 
 Floats = NDArray[np.float32]
 
@@ -27,13 +27,18 @@ def class_centroids(descriptors: Floats, class_indices: NDArray[np.int64], num_c
             "descriptors should be (N, D) and class_indices (N,). "
             f"Received: {descriptors.shape} and {class_indices.shape}"
         )
+    check_classes(class_indices, num_classes)
+    order = np.argsort(class_indices, kind="stable")
+    return normalise(class_sums(descriptors[order], class_indices[order], num_classes).astype(np.float32))
+
+
+def check_classes(class_indices: NDArray[np.int64], num_classes: int) -> None:
+    """Raise ValueError where one of (N,) is not from 0 to num_classes - 1."""
     if len(class_indices) and not 0 <= class_indices.min() <= class_indices.max() < num_classes:
         raise ValueError(
             f"class_indices should be from 0 to {num_classes - 1}. "
             f"Received: {class_indices.min()} to {class_indices.max()}"
         )
-    order = np.argsort(class_indices, kind="stable")
-    return normalise(class_sums(descriptors[order], class_indices[order], num_classes).astype(np.float32))
 
 
 def class_sums(descriptors: Floats, class_indices: NDArray[np.int64], num_classes: int) -> NDArray[np.float64]:

@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from landmark_spark.core.class_centroids import class_centroids
+from landmark_spark.core.class_centroids import check_classes, class_centroids
 from landmark_spark.core.linear_head import LinearHead
 from landmark_spark.core.neighbours import NO_CLASS, find_neighbours, score_classes
 from landmark_spark.core.non_landmarks import similarity_to
 from landmark_spark.core.pca import Pca, reduce_descriptors
 
-__all__ = ["GRID", "Candidates", "References", "RetrievalPlan", "find_candidates", "whiten_exactly"]
+__all__ = ["GRID", "Candidates", "References", "RetrievalPlan", "check_order", "find_candidates", "whiten_exactly"]
 
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
@@ -74,8 +74,7 @@ class References:
         cls, vectors: Floats, classes: Integers, non_landmarks: Floats, num_classes: int, head: LinearHead | None
     ) -> References:
         """Return references with the centroids that they have. Raises ValueError for what does not fit together."""
-        if (np.diff(classes) < 0).any():
-            raise ValueError("references should be in ascending order of their classes. Received: another order")
+        check_order(classes, num_classes)
         found = cls(vectors, classes, non_landmarks, class_centroids(vectors, classes, num_classes), head)
         size = vectors.shape[1]
         if non_landmarks.ndim != 2 or non_landmarks.shape[1] != size:
@@ -83,6 +82,13 @@ class References:
         if head is not None and head.weights.shape != (size, num_classes + 1):
             raise ValueError(f"a head should be ({size}, {num_classes + 1}). Received: {head.weights.shape}")
         return found
+
+
+def check_order(classes: Integers, num_classes: int) -> None:
+    """Raise ValueError where the classes (M,) of references do not ascend, or one is not from 0 to num_classes - 1."""
+    if (np.diff(classes) < 0).any():
+        raise ValueError("references should be in ascending order of their classes. Received: another order")
+    check_classes(classes, num_classes)
 
 
 @dataclass(frozen=True, eq=False)

@@ -23,7 +23,7 @@ from landmark_spark.core.cross_validation import assign_folds
 from landmark_spark.core.global_descriptors import fit_whitening
 from landmark_spark.core.linear_head import LinearHead, balanced_weights, fit_linear_head
 from landmark_spark.core.pca import Pca, normalise
-from landmark_spark.core.retrieval import GRID, References, whiten_exactly
+from landmark_spark.core.retrieval import GRID, References, check_order, whiten_exactly
 
 __all__ = ["NO_FOLD", "Described", "RetrievalLearning", "RetrievalModel", "learn_retrieval"]
 
@@ -126,7 +126,7 @@ class RetrievalModel:
                 raise ValueError(f"folds of int64. Received: {folds.dtype}")
         if self.classes.dtype != np.int64 or self.classes.shape != self.folds.shape:
             raise ValueError(f"a class each, of int64. Received: {self.classes.shape}, {self.classes.dtype}")
-        References.of(self.vectors, self.classes, self.non_landmarks, self.num_classes, None)
+        check_order(self.classes, self.num_classes)
         for head in self.heads.values():
             if head.weights.shape != (*size, self.num_classes + 1):
                 raise ValueError(f"a head should be {(*size, self.num_classes + 1)}. Received: {head.weights.shape}")
