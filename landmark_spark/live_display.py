@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-import sys
 import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TextIO
 
+from landmark_spark.caught_output import CaughtError
 from landmark_spark.live_line import GAP, live_parts
 from landmark_spark.run_events import Event, QueuedListener
 
@@ -36,7 +37,10 @@ def can_draw(stream: TextIO) -> bool:
 
 
 class LiveDisplay(QueuedListener):
-    """Says the line of every event, and draws those of progress over each other, below all others."""
+    """Says the line of every event, and draws those of progress over each other, below all others.
+
+    What Java, say, writes on standard error, where that is the terminal too, comes above the drawn line as well.
+    """
 
     interval = 1.0
     pause = 0.25
@@ -49,6 +53,17 @@ class LiveDisplay(QueuedListener):
         self._live: Live | None = None
         self._fields: Mapping[str, Any] = {}
         self._began = 0.0
+        self._caught = contextlib.ExitStack()
+
+    def __enter__(self) -> LiveDisplay:
+        super().__enter__()
+        if os.isatty(2):
+            self._caught.enter_context(CaughtError(self))
+        return self
+
+    def __exit__(self, error: type[BaseException] | None, *rest: object) -> None:
+        self._caught.close()
+        super().__exit__(error, *rest)
 
     def write(self, event: Event) -> None:
         """Say the line of one event, or draw it."""
@@ -84,9 +99,7 @@ class LiveDisplay(QueuedListener):
 
         self.close()
         self._fields, self._began = fields, time.monotonic()
-        # What Python says on standard error belongs above the line, unless it goes elsewhere.
-        shown = sys.stderr.isatty()
-        self._live = Live(console=self._console, auto_refresh=False, transient=True, redirect_stderr=shown)
+        self._live = Live(console=self._console, auto_refresh=False, transient=True, redirect_stderr=False)
         self._live.start()
         self._console.show_cursor()  # a run that is killed leaves the terminal as it was
 

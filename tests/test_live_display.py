@@ -8,7 +8,7 @@ from terminal import Screen, Terminal
 from landmark_spark.live_display import can_draw
 
 BEGIN = """
-import os, sys, time
+import os, subprocess, sys, time
 from landmark_spark.interrupts import Interrupts
 from landmark_spark.run_command import _listening
 from landmark_spark.run_events import Event
@@ -35,6 +35,7 @@ with _listening("auto") as listener:
     listener("download_images: warning: a message of the stage")
     print("what Python prints")
     print("what Python says of errors", file=sys.stderr)
+    subprocess.run("echo what another program says >&2", shell=True)
     progress(listener, shards_done=3, rows=4500)
     input()
     end(listener)
@@ -58,13 +59,18 @@ def test_what_is_said_comes_above_the_live_line_and_stays_while_the_line_goes():
     assert len(terminal.screen.lines) == 2
     terminal.type("\n")
     terminal.read_until(lambda screen: "3/8" in screen.lines[-1])
-    said = ["download_images: warning: a message of the stage", "what Python prints", "what Python says of errors"]
+    said = [
+        "download_images: warning: a message of the stage",
+        "what Python prints",
+        "what Python says of errors",
+        "what another program says",
+    ]
     assert terminal.screen.lines[0] == START
     assert sorted(terminal.screen.lines[1:-1]) == sorted(said)  # what is printed past the listener may overtake
     terminal.type("\n")
     assert terminal.end() == 0
     assert terminal.screen.lines[-2:] == [END, "and then"]
-    assert len(terminal.screen.lines) == 6
+    assert len(terminal.screen.lines) == 7
     assert terminal.screen.cursor_is_shown
     assert "THE PLAIN LINE" not in terminal.raw
 

@@ -1,0 +1,50 @@
+import subprocess
+import sys
+
+CODE = """
+import os, subprocess, sys, time
+from landmark_spark.caught_output import CaughtError
+
+said = []
+with CaughtError(said.append):
+    print("of Python", file=sys.stderr)
+    later = subprocess.Popen("echo of another >&2; read line; echo $line >&2", shell=True, stdin=subprocess.PIPE)
+    while len(said) < 2:
+        time.sleep(0.01)
+    os.write(2, b"in two ")
+    os.write(2, b"pieces\\r\\nwithout an end")
+print(said)
+print("of Python again", file=sys.stderr)
+later.communicate(b"of the other again\\n")
+time.sleep(0.5)
+"""
+
+
+def test_lines_are_given_while_the_block_lasts_and_go_their_old_way_after_it():
+    done = subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True, timeout=30, check=True)
+    assert done.stdout == "['of Python', 'of another', 'in two pieces', 'without an end']\n"
+    assert sorted(done.stderr.splitlines()) == ["of Python again", "of the other again"]
+
+
+def test_many_lines_come_whole_and_in_their_order():
+    code = """
+import os
+from landmark_spark.caught_output import CaughtError
+said = []
+with CaughtError(said.append):
+    for number in range(20000):
+        os.write(2, f"line {number}\\n".encode())
+assert said == [f"line {number}" for number in range(20000)], len(said)
+"""
+    assert subprocess.run([sys.executable, "-c", code], timeout=30, check=False).returncode == 0
+
+
+def test_a_say_that_fails_holds_nobody_up():
+    code = """
+import os
+from landmark_spark.caught_output import CaughtError
+with CaughtError(lambda line: 1 / 0):
+    os.write(2, b"x" * 200000 + b"\\n" + b"y" * 200000)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=30, check=True)
+    assert done.stderr == b""
