@@ -6,22 +6,23 @@ import argparse
 import contextlib
 import itertools
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from landmark_spark import __version__
 from landmark_spark.json_log import LOG_FORMAT, JsonLog, json_line
 from landmark_spark.live_display import LiveDisplay, can_draw
 from landmark_spark.run_events import Event, Lines, Listener
+from landmark_spark.run_outcomes import Outcome, Outcomes
 from landmark_spark.settings import Config
 from landmark_spark.text_tables import table_lines
 
 if TYPE_CHECKING:
     from landmark_spark.planning import Choice
-    from landmark_spark.run_records import RunRecord
 
 __all__ = ["LoggedParser", "add_log_option", "run_and_tell", "tell_failure"]
 
+_HEADS = ("stage", "outcome", "shards", "rows", "seconds", "rows/s", "why")
 _MODES = {
     "classifier": "classifier alone",
     "decision": "verified only",
@@ -56,16 +57,35 @@ def run_and_tell(options: argparse.Namespace, config: Config, choice: Choice, *,
 
     command: what the run calls itself to others. Raises what ``runner.run`` raises.
     """
-    from landmark_spark.runner import run
+    from landmark_spark.runner import read_metrics, run
 
-    with _listening(options.log_format) as listener:
-        listener.hear(Event("run_start", fields=_start_fields(config, choice, command)))
-        records = run(config, choice, listener, wait=options.wait, command=command)
-        metrics = _metrics(config, records)
-        listener.hear(Event("run_end", fields=_end_fields(records, metrics)))
-    if options.log_format != "json":
-        print("\n".join(["", *_result_lines(config, records, metrics)]))
+    chosen = [stage.name for stage in choice.stages]
+    for_people = options.log_format != "json"
+    with _table_of_failure(for_people) as shown, _listening(options.log_format) as listener:
+        shown.append(outcomes := Outcomes(listener, chosen))
+        listener.hear(Event("run_start", fields=_start_fields(config, chosen, command)))
+        run(config, choice, outcomes, wait=options.wait, command=command)
+        metrics = read_metrics(config) if "write_report" in chosen else None
+        listener.hear(Event("run_end", fields=_end_fields(outcomes, metrics)))
+    if for_people:
+        idle = [] if outcomes.any_tried else ["", "Nothing to do: everything is up to date."]
+        print("\n".join(["", *_table_lines(outcomes), *idle, *(_metrics_lines(config, metrics) if metrics else [])]))
     return 0
+
+
+@contextlib.contextmanager
+def _table_of_failure(for_people: bool) -> Iterator[list[Outcomes]]:
+    """Show how far a run came that fails in the block; not where nobody reads any more."""
+    shown: list[Outcomes] = []
+    try:
+        yield shown
+    except BrokenPipeError:
+        raise
+    except Exception:
+        for each in shown:
+            if for_people and each.any_tried:
+                print("\n".join(["", *_table_lines(each), ""]), flush=True)
+        raise
 
 
 def tell_failure(options: argparse.Namespace, error: str, status: int, *, line: str | None = None) -> int:
@@ -98,63 +118,40 @@ def _say(line: str) -> None:
     print(f"{line}\n", end="", flush=True)  # at once: another thread may say something too
 
 
-def _start_fields(config: Config, choice: Choice, command: str) -> dict[str, Any]:
+def _start_fields(config: Config, chosen: Sequence[str], command: str) -> dict[str, Any]:
     return {
         "log_format": LOG_FORMAT,
         "release": __version__,
         "command": command,
         "store": config.store,
-        "stages": [stage.name for stage in choice.stages],
+        "stages": list(chosen),
     }
 
 
-def _metrics(config: Config, records: Sequence[RunRecord]) -> dict[str, Any] | None:
-    from landmark_spark.runner import read_metrics
-
-    return read_metrics(config) if "write_report" in [each.stage for each in records] else None
-
-
-def _end_fields(records: Sequence[RunRecord], metrics: dict[str, Any] | None) -> dict[str, Any]:
+def _end_fields(outcomes: Outcomes, metrics: Mapping[str, Any] | None) -> dict[str, Any]:
+    stages = [each.fields() for each in _of_all_stages(outcomes)]
     modes = metrics["modes"] if metrics else {}
     return {
         "exit_status": 0,
-        "seconds": round(sum(each.seconds for each in records), 3),
-        "stages": [{**each.fields(), "outcome": _outcome(each)} for each in _of_all_stages(records)],
+        "seconds": round(sum(each["seconds"] for each in stages), 3),
+        "stages": stages,
         "results": {
             mode: {name: each[name] for name in ("gap", "top1", "num_predictions")} for mode, each in modes.items()
         },
     }
 
 
-def _outcome(record: RunRecord) -> str:
-    return "run" if record.num_shards else "skipped"
-
-
-def _of_all_stages(records: Sequence[RunRecord]) -> list[RunRecord]:
-    """Return a record of every stage in order: one for those that were not chosen too."""
+def _of_all_stages(outcomes: Outcomes) -> list[Outcome]:
     from landmark_spark.pipeline import STAGES
-    from landmark_spark.run_records import RunRecord
 
-    found = {each.stage: each for each in records}
-    return [found.get(stage.name, RunRecord(stage.name, 0, 0, 0.0, "not chosen")) for stage in STAGES]
+    return outcomes.of([stage.name for stage in STAGES])
 
 
-def _result_lines(config: Config, records: Sequence[RunRecord], metrics: dict[str, Any] | None) -> list[str]:
-    heads = ("stage", "outcome", "shards", "rows", "seconds", "rows/s", "why")
-    lines = table_lines(heads, [_row(each) for each in _of_all_stages(records)])
-    if not any(each.num_shards for each in records):
-        lines += ["", "Nothing to do: everything is up to date."]
-    return lines + (_metrics_lines(config, metrics) if metrics else [])
+def _table_lines(outcomes: Outcomes) -> list[str]:
+    return table_lines(_HEADS, [each.cells() for each in _of_all_stages(outcomes)])
 
 
-def _row(record: RunRecord) -> list[str]:
-    if not record.num_shards:
-        return [record.stage, _outcome(record), "", "", "", "", record.reason]
-    rows, rate = (f"{record.num_rows:,}", f"{record.rate:,.1f}") if record.num_rows else ("", "")
-    return [record.stage, _outcome(record), str(record.num_shards), rows, f"{record.seconds:.1f}", rate, record.reason]
-
-
-def _metrics_lines(config: Config, metrics: dict[str, Any]) -> list[str]:
+def _metrics_lines(config: Config, metrics: Mapping[str, Any]) -> list[str]:
     counts = metrics["counts"]
     lines = ["", f"{counts['rejects']} rows refused, {counts['failed_downloads']} downloads failed (see the report)"]
     if metrics["modes"]:

@@ -13,7 +13,6 @@ from landmark_spark.run_records import RunRecord
 RECORDS = [
     RunRecord("download_images", 8, 1500, 12.0, "images not made yet"),
     RunRecord("train_top_model", 1, 0, 16.84, "forced"),
-    RunRecord("fine_tune", 0, 0, 0.0, "up to date"),
 ]
 
 
@@ -25,8 +24,13 @@ def played(monkeypatch):
         tell("download_images: warning: slow")
         tell.hear(Event("stage_end", "download_images: 1500 rows in 12.0 s", RECORDS[0].fields()))
         if isinstance(play.error, BaseException):
+            failed = RunRecord("extract_bottlenecks", 3, 0, 2.0, "bottlenecks not made yet")
+            tell.hear(Event("stage_error", fields={**failed.fields(), "error": str(play.error)}))
             raise play.error
-        return RECORDS
+        tell.hear(Event("stage_end", "", RECORDS[1].fields()))
+        for stage, reason in (("fine_tune", "up to date"), ("download_images", "up to date")):  # once more
+            tell.hear(Event("stage_skip", fields={"stage": stage, "reason": reason}))
+        return []
 
     play.error = None
     monkeypatch.setattr(runner, "run", play)
@@ -38,7 +42,7 @@ def logged(printed):
 
 
 def test_the_table_says_of_every_stage_whether_it_was_run_and_why(played, tmp_path, capsys):
-    assert main(["run", "--set", f"store={tmp_path}"]) == 0
+    assert main(["run", "--set", f"store={tmp_path}", "--to", "fine_tune"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[:3] == ["download_images: warning: slow", "download_images: 1500 rows in 12.0 s", ""]
     assert lines[3].split() == ["stage", "outcome", "shards", "rows", "seconds", "rows/s", "why"]
@@ -57,7 +61,8 @@ def test_a_json_log_is_one_object_a_line_from_start_to_end(played, tmp_path, cap
     printed = capsys.readouterr()
     log = logged(printed.out)
     assert printed.err == ""
-    assert [each["event"] for each in log] == ["run_start", "message", "stage_end", "run_end"]
+    events = ["run_start", "message", "stage_end", "stage_end", "stage_skip", "stage_skip", "run_end"]
+    assert [each["event"] for each in log] == events
     assert log[0]["stages"] == ["download_images"]
     assert log[0]["log_format"] == 1
     assert log[2] | {"time": ""} == {
@@ -70,14 +75,14 @@ def test_a_json_log_is_one_object_a_line_from_start_to_end(played, tmp_path, cap
         "seconds": 12.0,
         "reason": "images not made yet",
     }
-    stages = {each["stage"]: each for each in log[3]["stages"]}
+    stages = {each["stage"]: each for each in log[-1]["stages"]}
     assert list(stages) == [stage.name for stage in STAGES]
     outcomes = {name: (each["outcome"], each["reason"]) for name, each in stages.items()}
     assert outcomes["download_images"] == ("run", "images not made yet")
     assert outcomes["fine_tune"] == ("skipped", "up to date")
     assert outcomes["write_report"] == ("skipped", "not chosen")
-    assert log[3]["exit_status"] == 0
-    assert log[3]["seconds"] == 28.84  # 12 and 16.84
+    assert log[-1]["exit_status"] == 0
+    assert log[-1]["seconds"] == 28.84  # 12 and 16.84
 
 
 @pytest.mark.parametrize(
@@ -120,8 +125,20 @@ def test_a_run_that_fails_says_so_in_its_last_line(played, tmp_path, capsys, err
     played.error = error
     assert main(["run", "--set", f"store={tmp_path}", "--log-format", "json"]) == status
     log = logged(capsys.readouterr().out)
-    assert [each["event"] for each in log] == ["run_start", "message", "stage_end", "error"]
+    assert [each["event"] for each in log] == ["run_start", "message", "stage_end", "stage_error", "error"]
     assert (log[-1]["error"], log[-1]["exit_status"]) == (said, status)
+
+
+def test_a_run_that_fails_shows_how_far_it_came(played, tmp_path, capsys):
+    played.error = runner.StageError("extract_bottlenecks failed: no space")
+    assert main(["run", "--set", f"store={tmp_path}", "--from", "download_images"]) == 1
+    printed = capsys.readouterr()
+    assert printed.err == "error: extract_bottlenecks failed: no space\n"
+    table = {line.split()[0]: " ".join(line.split()[1:]) for line in printed.out.splitlines() if line}
+    assert table["index_images"] == "skipped not chosen"
+    assert table["download_images"] == "run 8 1,500 12.0 125.0 images not made yet"
+    assert table["extract_bottlenecks"] == "failed 3 2.0 bottlenecks not made yet"
+    assert table["train_top_model"] == "not reached"
 
 
 def test_a_fault_of_the_program_is_logged_and_raised(played, tmp_path, capsys):
@@ -134,14 +151,16 @@ def test_a_fault_of_the_program_is_logged_and_raised(played, tmp_path, capsys):
 def test_an_interrupted_run_says_no_more_than_it_did(played, tmp_path, capsys):
     played.error = runner.Interrupted()
     assert main(["run", "--set", f"store={tmp_path}"]) == 130
-    assert capsys.readouterr().err == ""
+    printed = capsys.readouterr()
+    assert printed.err == ""
+    assert printed.out.splitlines() == ["download_images: warning: slow", "download_images: 1500 rows in 12.0 s"]
 
 
 def test_results_come_with_the_end_where_the_report_was_made(played, tmp_path, capsys, monkeypatch):
     modes = {"fused": {"gap": 0.9, "top1": 0.8, "num_predictions": 117}}
     metrics = {"modes": modes, "counts": {"rejects": 1, "failed_downloads": 4}, "submission_mode": "fused"}
     monkeypatch.setattr(runner, "read_metrics", lambda config: metrics)
-    monkeypatch.setattr(runner, "run", lambda *_, **__: [RunRecord("write_report", 1, 0, 6.0, "forced")])
+    monkeypatch.setattr(runner, "run", lambda *_, **__: [])
     assert main(["run", "--set", f"store={tmp_path}", "--log-format", "json"]) == 0
     assert logged(capsys.readouterr().out)[-1]["results"] == modes
     assert main(["run", "--set", f"store={tmp_path}"]) == 0
