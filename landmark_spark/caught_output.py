@@ -1,4 +1,4 @@
-"""Catches what this process and those that it starts write on standard error, where a live line is drawn beside it."""
+"""Keeps what Java and libraries write out of what a run shows: out of its live line, and out of its JSON log."""
 
 from __future__ import annotations
 
@@ -7,13 +7,40 @@ import os
 import sys
 import threading
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import TextIO
 
-__all__ = ["CaughtError"]
+__all__ = ["CaughtError", "own_output"]
 
-_ERROR = 2  # the descriptor that Java, Python workers and native libraries write to, past Python's own stream
+_OUTPUT, _ERROR = 1, 2  # the descriptors that Java, Python workers and native libraries write to, past Python
 _SECONDS_TO_END = 1.0  # it takes a moment, unless the machine is very busy
 _BYTES = 65536  # of one look into the pipe: what a pipe holds
+
+
+@contextlib.contextmanager
+def own_output() -> Iterator[TextIO]:
+    """Give standard output to one writer within the block; what all others write there goes to standard error.
+
+    Java keeps the standard output that it was started with: after the block it still writes to standard error.
+    """
+    try:
+        is_real = sys.stdout.fileno() == _OUTPUT
+    except (OSError, ValueError):  # a stream in memory has no descriptor
+        is_real = False
+    if not is_real:
+        yield sys.stdout
+        return
+    sys.stdout.flush()
+    kept = os.dup(_OUTPUT)
+    os.dup2(_ERROR, _OUTPUT)
+    try:
+        with open(kept, "w", encoding="utf-8", closefd=False) as stream:
+            yield stream
+    finally:
+        with contextlib.suppress(OSError, ValueError):
+            sys.stdout.flush()
+        os.dup2(kept, _OUTPUT)
+        os.close(kept)
 
 
 class CaughtError:

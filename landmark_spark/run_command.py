@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from landmark_spark import __version__
+from landmark_spark.caught_output import own_output
 from landmark_spark.json_log import LOG_FORMAT, JsonLog, json_line
 from landmark_spark.live_display import LiveDisplay, can_draw
 from landmark_spark.run_events import Event, Lines, Listener
@@ -105,7 +106,7 @@ def tell_failure(options: argparse.Namespace, error: str, status: int, *, line: 
 @contextlib.contextmanager
 def _listening(log_format: str) -> Iterator[Listener]:
     if log_format == "json":
-        with JsonLog(sys.stdout) as log:
+        with own_output() as stream, JsonLog(stream) as log:
             yield log
     elif log_format == "auto" and can_draw(sys.stdout):
         with LiveDisplay(sys.stdout) as display:

@@ -1,6 +1,8 @@
 import subprocess
 import sys
 
+from landmark_spark.caught_output import own_output
+
 CODE = """
 import os, subprocess, sys, time
 from landmark_spark.caught_output import CaughtError
@@ -48,3 +50,25 @@ with CaughtError(lambda line: 1 / 0):
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=30, check=True)
     assert done.stderr == b""
+
+
+def test_standard_output_is_one_writers_alone_within_the_block():
+    code = """
+import subprocess
+from landmark_spark.caught_output import own_output
+print("before")
+with own_output() as stream:
+    stream.write("the log\\n")
+    print("of Python")
+    subprocess.run("echo of another", shell=True)
+print("after")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True)
+    assert done.stdout.splitlines() == ["before", "the log", "after"]
+    assert sorted(done.stderr.splitlines()) == ["of Python", "of another"]
+
+
+def test_a_stream_in_memory_is_as_it_was(capsys):
+    with own_output() as stream:
+        stream.write("a line")
+    assert capsys.readouterr().out == "a line"
