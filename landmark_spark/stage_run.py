@@ -230,17 +230,22 @@ class StageRun:
 
 def _check_reach(master: str) -> None:
     """Refuse to serve a folder over loopback to executors on other machines: every row would fail."""
-    host = (urlsplit(master).hostname or "") if "://" in master else ""
-    if not (master.startswith("local") or host in ("localhost", "127.0.0.1", "::1")):
+    if not _is_here(master):
         raise PlanError(
             "serve_folder should only be used where all executors are on this machine: it serves over loopback. "
             f"Received: master {master}. Serve the folder by a web server and set base_url"
         )
 
 
+def _is_here(master: str) -> bool:
+    """Tell whether all executors of a master are on this machine, as far as its address says."""
+    host = (urlsplit(master).hostname or "") if "://" in master else ""
+    return master.startswith("local") or host in ("localhost", "127.0.0.1", "::1")
+
+
 def _busy_share(master: str) -> Callable[[], float | None] | None:
     """Return what says how busy the accelerators of the tasks are: nothing where those may be on other machines."""
-    return AcceleratorLoad().busy if master.startswith("local") else None
+    return AcceleratorLoad().busy if _is_here(master) else None
 
 
 def _count(decision: PlannedStage) -> str:

@@ -1,5 +1,6 @@
 import io
 import os
+import re
 import signal
 
 import pytest
@@ -185,3 +186,27 @@ def test_the_screen_of_these_tests_shows_what_a_terminal_would():
     screen.feed("abcdefg\r\nx\x1b[1A\r\x1b[2Kz\x1b[?25l\r\n\x1b[1mlast\x1b[0m")
     assert screen.lines == ["abcde", "z", "last"]
     assert not screen.cursor_is_shown
+
+
+@pytest.mark.jvm
+def test_a_run_on_a_terminal_that_is_interrupted(tiny_arguments, tmp_path):
+    """What a person sees of a real run, with Java's own lines."""
+    terminal = Terminal(["-m", "landmark_spark", *tiny_arguments("run", tmp_path / "store")], width=140)
+    drawn = re.compile(r"extract_bottlenecks  .*0:0[1-9]")
+    terminal.read_until(lambda screen: screen.lines[-1:] and drawn.search(screen.lines[-1]), seconds=240)
+    terminal.type("\x03")
+    assert terminal.end(seconds=60) == 130
+    lines = terminal.screen.lines
+    assert lines[-1] == "interrupted: what was committed stays; the same command goes on from there"
+    said = [line for line in lines if line.startswith(("index_images: ", "download_images: ", "extract_bottlenecks: "))]
+    assert [re.sub(r"in .* s", "in", line) for line in said] == [
+        "index_images: running (records not made yet)",
+        "index_images: 52 rows in",
+        "download_images: running 3 shards (images not made yet)",
+        "download_images: 51 ok, 1 http_404",
+        "download_images: 52 rows in",
+        "extract_bottlenecks: running 3 shards (bottlenecks not made yet)",
+    ]
+    assert not [line for line in lines if re.search(r"  \d+:\d\d", line)]  # no live line is left
+    assert re.search(r"index_images  .*0:0[1-9]", terminal.raw)
+    assert terminal.screen.cursor_is_shown

@@ -1,5 +1,8 @@
 import json
+import re
+import shutil
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -186,3 +189,46 @@ def test_a_log_that_nobody_reads_ends_the_run_as_printing_would(played, tmp_path
     monkeypatch.setattr(sys, "stdout", Pipe(fileno=lambda: 99, isatty=lambda: False))
     monkeypatch.setattr("os.dup2", lambda *_: None)
     assert main(["run", "--set", f"store={tmp_path}", "--log-format", "json"]) == 141
+
+
+def documented():
+    """The fields of each event, as docs/progress.md lists them."""
+    text = (Path(__file__).resolve().parent.parent / "docs" / "progress.md").read_text(encoding="utf-8")
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("| `")]
+    lists = {event.strip("`"): re.sub(r": [^,]*", "", fields) for event, _, fields in rows}
+    return {event: set(re.findall(r"`(\w+)`", fields)) for event, fields in lists.items()}
+
+
+@pytest.mark.jvm
+def test_every_event_of_a_run_has_the_fields_that_are_documented(finished, tiny_arguments, tmp_path, capsys):
+    store = tmp_path / "store"
+    shutil.copytree(finished, store)
+    words = [*tiny_arguments("run", store), "--log-format", "json"]
+    assert main([*words, "--only", "download_images", "--force"]) == 0
+    assert main([*words, "--only", "download_images"]) == 0
+    shutil.rmtree(store / "records")
+    assert main([*words, "--only", "download_images", "--force"]) == 1
+    log = logged(capsys.readouterr().out)
+    fields = documented()
+    for each in log:
+        assert set(each) - {"time", "event"} == fields[each["event"]], each["event"]
+    events = [each["event"] for each in log if each["event"] not in ("progress", "message")]
+    assert events == [
+        *("run_start", "stage_start", "stage_end", "run_end"),
+        *("run_start", "stage_skip", "run_end"),
+        *("run_start", "stage_error", "error"),
+    ]
+    end = next(each for each in log if each["event"] == "stage_end")
+    assert end | {"time": "", "seconds": 0, "rows_per_second": 0} == {
+        "time": "",
+        "event": "stage_end",
+        "stage": "download_images",
+        "shards_total": 3,
+        "rows": 52,
+        "rows_per_second": 0,
+        "failures": 1,
+        "seconds": 0,
+        "reason": "forced",
+        "counts": {"ok": 51, "http_404": 1},
+    }
+    assert end["rows_per_second"] == pytest.approx(52 / end["seconds"], rel=0.01)
