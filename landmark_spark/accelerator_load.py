@@ -2,44 +2,69 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 
 __all__ = ["AcceleratorLoad"]
 
-_SECONDS = 10.0  # without the persistence daemon the driver is loaded anew for every question
+_SECONDS = 10.0  # until an answer counts as none: without its daemon the driver is loaded anew for every question
 
 
 class AcceleratorLoad:
-    """The busy share of the GPUs that this process sees; nothing where there is none.
+    """The busy share of the GPUs that this process sees, or of some; nothing where there is none.
 
-    environment: where $PATH and $CUDA_VISIBLE_DEVICES are read.
+    gpus: their addresses, as nvidia-smi counts them; None for those of $CUDA_VISIBLE_DEVICES, which may be all.
+    environment: where that and $PATH are read.
     """
 
-    def __init__(self, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(self, gpus: Sequence[str] | None = None, environment: Mapping[str, str] | None = None) -> None:
         environment = os.environ if environment is None else environment
-        self._program = shutil.which("nvidia-smi", path=environment.get("PATH", os.defpath))
-        self._visible = environment.get("CUDA_VISIBLE_DEVICES")
-        if self._visible is not None and self._visible.strip() in ("", "-1"):
-            self._program = None  # none is to be seen
+        visible = environment.get("CUDA_VISIBLE_DEVICES") if gpus is None else ",".join(gpus)
+        program = shutil.which("nvidia-smi", path=environment.get("PATH", os.defpath))
+        self._command: list[str] | None = None
+        if program and (visible is None or visible.strip() not in ("", "-1")):
+            chosen = [f"--id={visible}"] if visible else []
+            self._command = [program, *chosen, "--query-gpu=utilization.gpu", "--format=csv,noheader,nounits"]
+        self._asked: subprocess.Popen[str] | None = None
+        self._since = 0.0
+        self._answer: float | None = None
 
-    def busy(self) -> float | None:
+    def busy(self, *, wait: float = _SECONDS) -> float | None:
         """Return the share of the last second or so in which a GPU computed, 0 to 1, the mean over all of them.
 
-        None where there is no GPU or it does not say (one split by MIG, say); after a question that failed, for ever.
+        wait: seconds to wait for an answer; until it is there the one before it is returned. None where there is no
+        GPU or it does not say (one split by MIG, say), or no longer; after a question that failed nobody is asked any
+        more.
         """
-        if self._program is None:
+        if self._command is None:
             return None
-        chosen = [f"--id={self._visible}"] if self._visible else []
-        command = [self._program, *chosen, "--query-gpu=utilization.gpu", "--format=csv,noheader,nounits"]
         try:
-            answer = subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS, check=True).stdout
-            shares = [float(line) / 100 for line in answer.splitlines()]
-        except (OSError, subprocess.SubprocessError, ValueError):
-            shares = []
-        if not shares:
-            self._program = None
-            return None
-        return sum(shares) / len(shares)
+            if self._asked is None:
+                self._asked = subprocess.Popen(
+                    self._command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+                )
+                self._since = time.monotonic()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._asked.wait(wait)
+            self._take_answer(self._asked)
+        except (OSError, ValueError):
+            self._command = self._answer = None
+        return self._answer
+
+    def _take_answer(self, asked: subprocess.Popen[str]) -> None:
+        """Take the answer if it is there. Raises ValueError for one that is none, or late."""
+        if asked.poll() is None:
+            if time.monotonic() - self._since >= _SECONDS:
+                asked.kill()
+                raise ValueError("nvidia-smi should answer soon")
+            return
+        self._asked = None
+        text = asked.communicate()[0]
+        shares = [float(line) / 100 for line in text.splitlines()]
+        if asked.returncode or not shares:
+            raise ValueError(f"nvidia-smi should say a share for each GPU. Received: {text!r}")
+        self._answer = sum(shares) / len(shares)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -141,7 +141,7 @@ class _Watch:
             num_failed=failures_of(self.output, count_by_first(each.counts for each in parts)),
             seconds=seconds,
             **tasks,
-            accelerator_busy=busy,
+            accelerator_busy=_mean_busy(parts) if busy is None else busy,
         )
 
     def _parts(self, table: Table, shards: Collection[int]) -> tuple[list[Commit | Note], int]:
@@ -164,6 +164,12 @@ class _Watch:
         }
 
 
+def _mean_busy(parts: Iterable[Commit | Note]) -> float | None:
+    """Return the busy share of the tasks' own GPUs, the mean over those that have noted one."""
+    shares = [each.accelerator_busy for each in parts if isinstance(each, Note) and each.accelerator_busy is not None]
+    return sum(shares) / len(shares) if shares else None
+
+
 @contextlib.contextmanager
 def told_progress(
     context: Context,
@@ -177,7 +183,8 @@ def told_progress(
     """Tell how far a stage is every ``interval`` seconds within the block, or as often as whoever listens wants it.
 
     Of a result that is made whole there is no line for people. totals: the rows that each shard will have, where that
-    is known. busy: returns the share of time in which the stage's accelerators compute, where that is to be known.
+    is known. busy: returns the share of time in which the stage's accelerators compute, where this machine has them;
+    else it is what the tasks have noted of their own.
     """
     listener = listener_of(context.tell)
     watch = _Watch(context, output, totals, busy)

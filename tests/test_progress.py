@@ -146,6 +146,17 @@ def test_whoever_listens_hears_events_as_often_as_it_wants(tmp_path):
     assert event.fields["eta_seconds"] == pytest.approx(event.fields["seconds"] * 7 / 3, abs=0.2)  # 70 rows after 30
 
 
+def test_where_the_accelerators_are_elsewhere_the_tasks_say_how_busy_they_are(tmp_path):
+    heard = Heard()
+    context = fake_context(Store(str(tmp_path)), [])
+    context.tell = heard
+    for shard, busy in ((0, 0.5), (1, None), (2, 1.0)):
+        context.store.leave_note(Note(IMAGES.name, shard, 5, {}, now(), accelerator_busy=busy))
+    with told_progress(context, "download_images", IMAGES, None):
+        heard.wait_for(lambda event: event.name == "progress")
+    assert heard.events[-1].fields["accelerator_busy"] == 0.75
+
+
 def test_of_results_made_whole_machines_hear_the_time_and_what_tasks_say(tmp_path):
     heard = Heard()
     context = fake_context(Store(str(tmp_path)), [])
