@@ -203,7 +203,7 @@ def test_a_run_on_a_terminal_that_is_interrupted(tiny_arguments, tmp_path):
         "index_images: running (records not made yet)",
         "index_images: 52 rows in",
         "download_images: running 3 shards (images not made yet)",
-        "download_images: 51 ok, 1 http_404",
+        "download_images: 48 ok, 4 http_404",
         "download_images: 52 rows in",
         "extract_bottlenecks: running 3 shards (bottlenecks not made yet)",
     ]

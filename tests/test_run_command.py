@@ -226,9 +226,9 @@ def test_every_event_of_a_run_has_the_fields_that_are_documented(finished, tiny_
         "shards_total": 3,
         "rows": 52,
         "rows_per_second": 0,
-        "failures": 1,
+        "failures": 4,
         "seconds": 0,
         "reason": "forced",
-        "counts": {"ok": 51, "http_404": 1},
+        "counts": {"ok": 48, "http_404": 4},
     }
     assert end["rows_per_second"] == pytest.approx(52 / end["seconds"], rel=0.01)
