@@ -208,5 +208,5 @@ def test_a_run_on_a_terminal_that_is_interrupted(tiny_arguments, tmp_path):
         "extract_bottlenecks: running 3 shards (bottlenecks not made yet)",
     ]
     assert not [line for line in lines if re.search(r"  \d+:\d\d", line)]  # no live line is left
-    assert re.search(r"index_images\x1b\[0m  [^\r\n]*0:0[1-9]", terminal.raw)  # it was drawn, while Java wrote too
+    assert re.search(r"index_images\x1b\[0m  [^\r\n]*0:0[1-9]", terminal.raw)  # it was drawn
     assert terminal.screen.cursor_is_shown
