@@ -9,7 +9,16 @@ from landmark_spark.setting_fields import setting
 
 __all__ = ["EVIDENCE", "DescriptorSettings", "FusionSettings", "RetrievalSettings"]
 
-EVIDENCE = ("neighbours", "closest", "centroid", "head", "non_landmark", "inliers")
+EVIDENCE = (
+    "neighbours",
+    "closest",
+    "centroid",
+    "head",
+    "non_landmark",
+    "reference_non_landmark",
+    "references",
+    "inliers",
+)
 """Kinds of evidence for a candidate: docs/ladder.md explains each."""
 
 
@@ -91,3 +100,9 @@ class FusionSettings:
         2 / 3, "share of photos of no landmark to expect in the test set", above=0.0, below=1.0
     )
     full_inliers: int = setting(35, "inliers from which more say nothing more", minimum=1)
+    max_answers: int = setting(
+        0,
+        "test images of which one landmark may be the best answer; the scores of one of more are weighed down by as "
+        "much; 0 = any number",
+        minimum=0,
+    )

@@ -93,6 +93,8 @@ class _Retrieval:
             "centroid": found.centroid,
             "head": found.head,
             "non_landmark": found.non_landmark,
+            "reference_non_landmark": found.reference_non_landmark,
+            "references": found.references,
             "shard": batch["shard"].take(images),
         }
         schema = arrow_schema(CANDIDATES)

@@ -98,15 +98,15 @@ def test_without_any_descriptor_it_says_so(tmp_path, monkeypatch):
 def test_evidence_that_cannot_be_weighed_is_refused(text):
     with pytest.raises(ConfigError, match="fusion.evidence should be some of neighbours closest"):
         check_evidence(load_config(None, [f"fusion.evidence={text}"]))
-    assert len(check_evidence(Config())) == 6
+    assert check_evidence(Config()) == tuple(Config().fusion.evidence.split())
 
 
 def candidate(name, split, true, rank, landmark, value, *, fold=-1):
-    return (name, split, true, fold, rank, landmark, 0, value, value, value, value, 0.5, 0)
+    return (name, split, true, fold, rank, landmark, 0, value, value, value, value, 0.5, 0.5, 1.0, 0)
 
 
-def scored(spark, tmp_path, candidates, verified=()):
-    config = load_config(None, ["index.num_shards=1", "fusion.evidence=neighbours inliers"])
+def scored(spark, tmp_path, candidates, verified=(), settings=()):
+    config = load_config(None, ["index.num_shards=1", "fusion.evidence=neighbours inliers", *settings])
     said = []
     context = SimpleNamespace(config=config, store=Store(str(tmp_path)), tell=said.append)
     rows, files = fuse_evidence(
@@ -157,3 +157,19 @@ def test_where_nothing_can_be_learned_the_closest_images_decide_and_it_is_said(s
     assert described == {"learned": False, "alone": "closest"}
     assert len(said) == 1
     assert said[0].startswith("fuse_evidence: the evidence is not weighed, closest alone ranks the candidates: ")
+
+
+@pytest.mark.jvm
+def test_a_landmark_that_is_the_answer_too_often_is_held_back_by_as_much(spark, tmp_path):
+    tests = [candidate(f"t{place}", "test", -1, 0, 700, 0.5) for place in range(4)]
+    tests += [candidate("t3", "test", -1, 1, 900, 0.25), candidate("t4", "test", -1, 0, 900, 0.25)]
+    rows, _, _ = scored(spark, tmp_path, tests, settings=["fusion.max_answers=2"])
+    # 700 is the best answer of four images, 900 of one; what comes second in an image counts for nothing.
+    assert [(row.id, row["rank"], row.landmark_id, row.score) for row in rows] == [
+        ("t0", 0, 700, 0.25),
+        ("t1", 0, 700, 0.25),
+        ("t2", 0, 700, 0.25),
+        ("t3", 0, 700, 0.25),
+        ("t3", 1, 900, 0.25),
+        ("t4", 0, 900, 0.25),
+    ]
