@@ -36,7 +36,9 @@ class DescriptorSettings:
     preprocessing: Literal["auto", "scale", "caffe", "tf", "torch", "none"] = setting(
         "auto", "as backbone.preprocessing has it, but auto: as the network was trained"
     )
-    sides: str = setting("256", "longest sides that the larger copy is brought to, pixels, with spaces between")
+    sides: str = setting(
+        "256", "longest sides that the larger copy is brought to, pixels, with spaces between", may_be_number=True
+    )
     flip: bool = setting(False, "describe the mirrored image too")
     crops: Literal["none", "five"] = setting(
         "none", "five: describe the centre and the corners too, each of three quarters of either side"

@@ -1,8 +1,8 @@
 """Holds back landmarks that are the answer suspiciously often.
 
-A class that very many test images are taken for is mostly one that photos of nothing fall to. In the rounds of 2019 such
-answers were moved to the end of the ranking (Gu and Li, "Team JL Solution to Google Landmark Recognition 2019"); here
-they are weighed down.
+A class that very many test images are taken for is mostly one that photos of nothing fall to. In the rounds of 2019
+such answers were moved to the end of the ranking (Gu and Li, "Team JL Solution to Google Landmark Recognition 2019");
+here they are weighed down.
 """
 
 from __future__ import annotations
