@@ -96,7 +96,9 @@ class FusionSettings:
 
     SPEED: ClassVar[frozenset[str]] = frozenset()
 
-    evidence: str = setting(" ".join(EVIDENCE), "kinds of evidence that are weighed, with spaces between")
+    evidence: str = setting(
+        "neighbours closest centroid head non_landmark inliers", "kinds of evidence that are weighed, spaces between"
+    )
     penalty: float = setting(1e-3, "on the squared weights of the logistic regression", above=0.0)
     non_landmark_share: float = setting(
         2 / 3, "share of photos of no landmark to expect in the test set", above=0.0, below=1.0
