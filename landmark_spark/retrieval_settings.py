@@ -31,7 +31,8 @@ class DescriptorSettings:
     networks: str = setting(
         "vgg16",
         "networks of keras.applications with spaces between, whose descriptors are joined; the one that is "
-        "backbone.name takes backbone.weights, others ImageNet's",
+        "backbone.name takes backbone.weights, others ImageNet's; none: no retrieval, and submission.mode another than "
+        "learned",
     )
     preprocessing: Literal["auto", "scale", "caffe", "tf", "torch", "none"] = setting(
         "auto", "as backbone.preprocessing has it, but auto: as the network was trained"
@@ -47,6 +48,11 @@ class DescriptorSettings:
     precision: Literal["auto", "float32", "bfloat16", "float16"] = setting("auto", "as backbone.precision has it")
     batch_size: int = setting(8, "images of one shape a call of the network", minimum=1, maximum=4096)
     num_threads: int = setting(1, "CPU threads of one task; Spark runs one task a core", minimum=1)
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether images are described at all."""
+        return self.networks.strip() != "none"
 
 
 @dataclass(frozen=True)

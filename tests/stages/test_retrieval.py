@@ -14,6 +14,7 @@ from landmark_spark.core.evidence_fusion import Fusion
 from landmark_spark.core.retrieval_model import RetrievalModel
 from landmark_spark.schemas import CANDIDATES, GLOBAL_DESCRIPTORS, RETRIEVAL_MODEL, VERIFICATIONS
 from landmark_spark.settings import Config, ConfigError, RetrievalSettings
+from landmark_spark.stages.extract_global_descriptors import descriptors_also, find_descriptor_networks
 from landmark_spark.stages.fuse_evidence import check_evidence, fuse_evidence
 from landmark_spark.stages.retrieve_neighbours import _Retrieval
 from landmark_spark.stages.train_retrieval import _learn, _Learning
@@ -47,7 +48,8 @@ def described_rows():
 def model(tmp_path, monkeypatch):
     """The commit of a model that was learned on these images."""
     monkeypatch.setattr(TaskReader, "read", lambda _: iter([described_rows()]))
-    files = _learn(_Learning(SETTINGS, str(tmp_path), ("one",), len(LANDMARKS)))
+    files, has_images = _learn(_Learning(SETTINGS, str(tmp_path), ("one",), len(LANDMARKS)))
+    assert has_images
     stamp = Stamp(stage="train_retrieval", fingerprint="f", settings={}, inputs={})
     return Store(str(tmp_path)).commit_artifact(RETRIEVAL_MODEL, files, stamp)
 
@@ -88,10 +90,25 @@ def test_the_model_has_every_training_image_and_a_head_for_each_fold(model, tmp_
     assert (len(loaded.vectors), len(loaded.non_landmarks), len(loaded.heads)) == (8, 4, 3)
 
 
-def test_without_any_descriptor_it_says_so(tmp_path, monkeypatch):
-    monkeypatch.setattr(TaskReader, "read", lambda _: iter([described_rows().slice(12)]))
-    with pytest.raises(ValueError, match="there should be training images with a larger copy"):
-        _learn(_Learning(SETTINGS, str(tmp_path), ("one",), 2))
+@pytest.mark.parametrize("kept", [slice(0, 0), slice(8, 12)])
+def test_without_any_training_image_a_note_is_left_and_nothing_is_named(kept, tmp_path, monkeypatch):
+    rows = described_rows().slice(kept.start, kept.stop - kept.start)
+    monkeypatch.setattr(TaskReader, "read", lambda _: iter([rows] if len(rows) else []))
+    files, has_images = _learn(_Learning(SETTINGS, str(tmp_path), ("one",), len(LANDMARKS)))
+    assert not has_images and [Path(each.path).name for each in files] == ["no_images.json"]
+    commit = Store(str(tmp_path)).commit_artifact(
+        RETRIEVAL_MODEL, files, Stamp(stage="train_retrieval", fingerprint="f", settings={}, inputs={})
+    )
+    assert list(_Retrieval(SETTINGS, str(tmp_path), commit.to_json(), LANDMARKS)([described_rows()])) == []
+
+
+def test_without_networks_nothing_can_be_learned_from_them():
+    settings = ["descriptors.networks=none"]
+    with pytest.raises(ConfigError, match="submission.mode should be fused, decision or classifier where descriptors"):
+        find_descriptor_networks(load_config(None, settings))
+    config = load_config(None, [*settings, "submission.mode=fused"])
+    find_descriptor_networks(config)
+    assert descriptors_also(config) == {}
 
 
 @pytest.mark.parametrize("text", ["", "neighbours neighbours", "neighbours luck"])
