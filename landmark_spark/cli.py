@@ -15,6 +15,7 @@ from landmark_spark.config import load_config
 from landmark_spark.core.metrics import evaluate
 from landmark_spark.core.submission import FormatError, parse_solution, parse_submission
 from landmark_spark.evidence_commands import add_evidence_commands
+from landmark_spark.ingest_commands import add_ingest_commands
 from landmark_spark.settings import Config, ConfigError
 from landmark_spark.store_commands import add_store_commands
 
@@ -91,6 +92,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_config_options(status)
     status.add_argument("--json", action="store_true", help="for machines")
     status.set_defaults(command=_status)
+    add_ingest_commands(commands)
     add_store_commands(commands, _add_config_options)
     add_evidence_commands(commands, _add_config_options)
     describe = commands.add_parser("describe", help="print the stages, the tables and the statuses of downloads")
