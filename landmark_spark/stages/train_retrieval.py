@@ -39,7 +39,9 @@ def train_retrieval(context: Context, descriptors: DataFrame, landmarks: DataFra
         files=tuple(store.files(GLOBAL_DESCRIPTORS, range(context.config.index.num_shards))),
         num_classes=len(landmarks_of(context)),
     )
-    (files,) = context.spark.sparkContext.parallelize([task], 1).map(_learn).collect()
+    ((files, num_images),) = context.spark.sparkContext.parallelize([task], 1).map(_learn).collect()
+    if num_images < 2:
+        context.tell("train_retrieval: warning: a single image to learn from: its descriptor is not whitened")
     return tuple(files)
 
 
@@ -53,7 +55,8 @@ class _Learning:
     num_classes: int
 
 
-def _learn(task: _Learning) -> tuple[FileEntry, ...]:
+def _learn(task: _Learning) -> tuple[tuple[FileEntry, ...], int]:
+    """Return the files of the model, and how many images it was learned from."""
     settings, store = task.settings, Store(task.store_url)
     plan = RetrievalLearning(
         dimensions=settings.dimensions,
@@ -67,10 +70,11 @@ def _learn(task: _Learning) -> tuple[FileEntry, ...]:
         num_folds=settings.num_folds,
         seed=settings.seed,
     )
-    model = learn_retrieval(_described(store, task.files, task.num_classes), plan)
+    images = _described(store, task.files, task.num_classes)
+    model = learn_retrieval(images, plan)
     with tempfile.TemporaryDirectory() as folder:
         model.save(Path(folder))
-        return store.upload(Path(folder), f"{RETRIEVAL_MODEL.path}/{uuid4().hex}")
+        return store.upload(Path(folder), f"{RETRIEVAL_MODEL.path}/{uuid4().hex}"), len(images.ids)
 
 
 def _described(store: Store, files: Sequence[str], num_classes: int) -> Described:
