@@ -130,7 +130,7 @@ def _section(
     ]
     title = "### Without a section" if name == _NO_SECTION else f"### `{name}`"
     heads = ["| setting | type | default | range | speed | |", "|---|---|---|---|---|---|"]
-    return "\n".join([title, "", " ".join(doc.split()), "", *heads, *rows])
+    return "\n".join([title, "", " ".join(doc.replace("``", "`").split()), "", *heads, *rows])
 
 
 def _kind(hint: Any) -> str:

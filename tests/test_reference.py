@@ -33,7 +33,6 @@ def test_every_setting_and_every_column_has_a_row():
 
 def test_settings_show_default_range_and_whether_they_count_for_speed_alone():
     rows = describe_settings().splitlines()
-    assert "| `max_inliers` |" not in rows
     # As verification_settings.py and settings.py have them.
     assert (
         "| `min_inliers` | whole number | `35` | at least 3 |  | more inliers than this say: yes, this landmark |"
