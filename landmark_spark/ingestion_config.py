@@ -39,7 +39,7 @@ def describe_run(places: Places, counts: tuple[int, int, int, int], files: Seque
         "# landmark-spark run --config own.yaml\n"
         f"# Written by landmark-spark ingest: landmarks {num_landmarks}, training photos {num_train}, photos of no "
         f"landmark {num_others}, test photos {num_test}.\n"
-        "# sift finds local features in minutes without a GPU; delf_vgg16, the default, takes half an hour for 1,500\n"
+        "# sift finds local features in minutes without a GPU; delf_vgg16, the default, takes half an hour for 1,800\n"
         "# photos on two cores and finds twice as many true pairs. docs/how-to/own_photos.md has more.\n"
         + yaml.safe_dump(settings, sort_keys=False, allow_unicode=True, width=1000)
     )

@@ -156,4 +156,5 @@ def test_where_nothing_can_be_learned_the_closest_images_decide_and_it_is_said(s
     assert [(row.landmark_id, row.score) for row in rows] == [(900, 1.0), (700, 0.25)]
     assert described == {"learned": False, "alone": "closest"}
     assert len(said) == 1
-    assert said[0].startswith("fuse_evidence: the evidence is not weighed, closest alone ranks the candidates: ")
+    told = "fuse_evidence: warning: the evidence is not weighed, closest alone ranks the candidates: "
+    assert said[0].startswith(told)
