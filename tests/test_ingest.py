@@ -4,11 +4,14 @@ import os
 from pathlib import Path
 
 import pytest
+import requests
 
 from landmark_spark.cli import main
 from landmark_spark.config import load_config
+from landmark_spark.core.records import Row, parse_rows, resolve_url
 from landmark_spark.core.submission import parse_solution, parse_submission
 from landmark_spark.toy.facades import draw_facade, make_style
+from landmark_spark.toy.server import serve_folder
 from landmark_spark.toy.views import photograph, photograph_scene
 
 SMALL = ["backbone.weights=random", "train.epochs=2", "descriptors.sides=64", "report.num_examples=1"]
@@ -134,6 +137,24 @@ def test_the_home_folder_is_not_served(folders, monkeypatch, capsys):
     assert main(["ingest", "photos", "--test", "test", "--output", "run"]) == 2
     assert "holds nothing private" in capsys.readouterr().err
     assert main(["ingest", "photos", "--output", "run"]) == 0
+
+
+def test_urls_lead_to_the_bytes_of_their_photos_whatever_the_names(tmp_path):
+    names = [
+        *(f"a{letter}b.jpg" for letter in "!\"#$%&'()*+,-:;<=>?@[\\]^`{|}~ "),
+        "%41.jpg",
+        "ä\u0308.jpg",
+        "a\nb.jpg",
+    ]
+    for name in (*names, os.fsdecode(b"\xff\xfe.jpg")):
+        put(tmp_path / "photos" / "12:30 http:" / name, os.fsencode(name))
+    assert main(["ingest", str(tmp_path / "photos"), "--output", str(tmp_path / "run")]) == 0
+    lines = (tmp_path / "run" / "train.csv").read_bytes().splitlines(keepends=True)
+    found = list(parse_rows(lines, with_landmark=True, allow_relative=True))
+    assert {type(each) for each in found} == {Row}  # none is refused
+    with serve_folder(tmp_path / "photos") as url:
+        bodies = [requests.get(resolve_url(each.url, url), timeout=10).content for each in found]
+    assert sorted(bodies) == sorted(os.fsencode(name) for name in (*names, os.fsdecode(b"\xff\xfe.jpg")))
 
 
 @pytest.fixture
