@@ -41,7 +41,7 @@ def checked_places(landmarks: Path, test: Path | None, non_landmark: Path | None
         if target.is_relative_to(folder):
             raise ConfigError(f"--output should not lie within {name}. Received: {target}")
     served = Path(os.path.commonpath(found.values()))
-    if Path.home().resolve().is_relative_to(served):
+    if _home().is_relative_to(served):
         raise ConfigError(
             "the photos should lie in a folder that holds nothing private, for the run serves it to programs of this "
             f"machine: put the folders beside one another in a new one. Received: {served}"
@@ -65,6 +65,13 @@ def _absolute(name: str, folder: Path) -> Path:
         return folder.expanduser().resolve()
     except (OSError, RuntimeError, ValueError) as error:
         raise ConfigError(f"{name} should be a folder. Received: {folder} ({error})") from error
+
+
+def _home() -> Path:
+    try:
+        return Path.home().resolve()
+    except RuntimeError:  # a user that no list of users has, in a container
+        return Path("/")
 
 
 def _shown(path: Path) -> str:
