@@ -75,13 +75,19 @@ def test_scripts_and_the_files_they_are_given_are_there(command, capsys):
         if re.fullmatch(r"(jobs|conf|tests|docs)/\S+", word):
             assert (ROOT / word).exists(), word
         if command.words[0] == "scripts/submit" and word.startswith("jobs/"):
-            stage = word.removeprefix("jobs/").removesuffix(".py")
             try:
-                options = job_parser(None if stage == "pipeline" else stage).parse_args(command.words[place + 1 :])
+                options = parse_job(word.removeprefix("jobs/").removesuffix(".py"), command.words[place + 1 :])
             except SystemExit:
                 pytest.fail(f"{command}: {capsys.readouterr().err}")
             load_config(None, options.overrides)
-            choose(shard=options.shard)
+            choose(shard=getattr(options, "shard", None))
+
+
+def parse_job(name, words):
+    """Parse the options of a file in jobs/: of a stage, of the pipeline, or of a command that has a job of its name."""
+    if name in {each.name for each in STAGES} | {"pipeline"}:
+        return job_parser(None if name == "pipeline" else name).parse_args(words)
+    return command_parser().parse_args([name, *words])
 
 
 def of_language(name):
@@ -127,7 +133,8 @@ def test_links_lead_to_files_and_headings_that_are_there(document):
 ON_SMALL = ("calibrate", "matches")
 ON_FINISHED = ("run", "plan", "status", "verify-store", "gc", "ladder", "evaluate", "describe")
 STAND_INS = ("C", "my.yaml", "own.yaml", "mine/own.yaml", "conf/toy.yaml")  # for which the tiny world's store stands
-HARMLESS = {"--config", "--only", "--from", "--to", "--wait"}  # of run: nothing is stale
+KNOWN = {"--config", "--set", "--only", "--from", "--to", "--wait", "--json", "--markdown", "--repair"}
+"""Options with which a command takes seconds on a finished store, where nothing is stale."""
 
 
 def why_not_run(command):
@@ -140,7 +147,7 @@ def why_not_run(command):
         ("has tests of its own", name not in (*ON_SMALL, *ON_FINISHED, "ingest")),
         ("needs the real photos, and minutes to half an hour", config.startswith("conf/mini")),
         ("makes stages anew, which takes minutes", (name == "run" and "--set" in words) or "--force" in words),
-        ("has options with tests of their own", name == "run" and options_of(words) - HARMLESS),
+        ("has options with tests of their own", name in ON_FINISHED and options_of(words) - KNOWN),
         ("runs the pipeline again", "--with" in words),
         ("names another store", any(each.startswith("store=") for each in overrides)),
         ("is for a cluster", name in ON_FINISHED and "--config" in words and config not in STAND_INS),
