@@ -248,6 +248,19 @@ def test_commands_on_a_finished_store_run(world, command, monkeypatch, capsys):
         assert "Nothing to do: everything is up to date." in printed
 
 
+PLANNED = [each for each in PARSED_ONLY if each.words[1] == "run" and set(each.words) & set(STAND_INS)]
+
+
+@pytest.mark.jvm
+@pytest.mark.parametrize("command", PLANNED, ids=ids(PLANNED))
+def test_runs_that_are_parsed_only_can_be_planned(world, command, monkeypatch, capsys):
+    monkeypatch.chdir(world)
+    assert main(["plan", *command.words[2:]]) == 0, capsys.readouterr().err
+    printed = capsys.readouterr().out
+    if {"--set", "--force"} & set(command.words):
+        assert re.search(r"^\w+ +run +[1-9]", printed, re.MULTILINE), printed
+
+
 def test_stage_names_of_the_documents_are_stages():
     names = {each.name for each in STAGES}
     for command in COMMANDS:
