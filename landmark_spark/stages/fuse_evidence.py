@@ -54,7 +54,9 @@ def fuse_evidence(
         )
     except ValueError as error:
         if context.config.descriptors.is_wanted:
-            context.tell(f"fuse_evidence: the evidence is not weighed, {_ALONE} alone ranks the candidates: {error}")
+            context.tell(
+                f"fuse_evidence: warning: the evidence is not weighed, {_ALONE} alone ranks the candidates: {error}"
+            )
         learned = None
     if learned is not None and not learned.num_non_landmark_images:
         context.tell(

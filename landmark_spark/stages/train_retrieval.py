@@ -30,6 +30,11 @@ __all__ = ["NOTE_FILE", "read_descriptors", "train_retrieval"]
 NOTE_FILE = "no_images.json"
 """Stands alone in the folder where there is no training image to compare with."""
 
+_FEW = (
+    "no training image has a descriptor, and retrieval names no landmark: see images.status and download.large_images",
+    "a single image to learn from: its descriptor is not whitened",
+)
+
 _COLUMNS = ("id", "split", "class_index", "reference_rank", "descriptor")
 
 
@@ -43,12 +48,9 @@ def train_retrieval(context: Context, descriptors: DataFrame, landmarks: DataFra
         files=tuple(store.files(GLOBAL_DESCRIPTORS, range(context.config.index.num_shards))),
         num_classes=len(landmarks_of(context)),
     )
-    ((files, has_images),) = context.spark.sparkContext.parallelize([task], 1).map(_learn).collect()
-    if not has_images and context.config.descriptors.is_wanted:
-        context.tell(
-            "train_retrieval: warning: no training image has a descriptor, and retrieval names no landmark: see "
-            "images.status and download.large_images"
-        )
+    ((files, num_images),) = context.spark.sparkContext.parallelize([task], 1).map(_learn).collect()
+    if num_images < 2 and context.config.descriptors.is_wanted:
+        context.tell(f"train_retrieval: warning: {_FEW[num_images]}")
     return tuple(files)
 
 
@@ -62,8 +64,8 @@ class _Learning:
     num_classes: int
 
 
-def _learn(task: _Learning) -> tuple[tuple[FileEntry, ...], bool]:
-    """Return the files of the model, and whether there is one: a training image to compare with."""
+def _learn(task: _Learning) -> tuple[tuple[FileEntry, ...], int]:
+    """Return the files of the model, and how many images it was learned from; 0 where none is of a landmark."""
     settings, store = task.settings, Store(task.store_url)
     plan = RetrievalLearning(
         dimensions=settings.dimensions,
@@ -78,13 +80,14 @@ def _learn(task: _Learning) -> tuple[tuple[FileEntry, ...], bool]:
         seed=settings.seed,
     )
     images = _described(store, task.files, task.num_classes)
-    has_images = bool((images.classes < images.num_classes).any())
+    has_landmarks = bool((images.classes < images.num_classes).any())
     with tempfile.TemporaryDirectory() as folder:
-        if has_images:
+        if has_landmarks:
             learn_retrieval(images, plan).save(Path(folder))
         else:
             write_json(Path(folder) / NOTE_FILE, {"num_images": 0})
-        return store.upload(Path(folder), f"{RETRIEVAL_MODEL.path}/{uuid4().hex}"), has_images
+        files = store.upload(Path(folder), f"{RETRIEVAL_MODEL.path}/{uuid4().hex}")
+    return files, len(images.ids) if has_landmarks else 0
 
 
 def _described(store: Store, files: Sequence[str], num_classes: int) -> Described:

@@ -48,8 +48,8 @@ def described_rows():
 def model(tmp_path, monkeypatch):
     """The commit of a model that was learned on these images."""
     monkeypatch.setattr(TaskReader, "read", lambda _: iter([described_rows()]))
-    files, has_images = _learn(_Learning(SETTINGS, str(tmp_path), ("one",), len(LANDMARKS)))
-    assert has_images
+    files, num_images = _learn(_Learning(SETTINGS, str(tmp_path), ("one",), len(LANDMARKS)))
+    assert num_images == 12
     stamp = Stamp(stage="train_retrieval", fingerprint="f", settings={}, inputs={})
     return Store(str(tmp_path)).commit_artifact(RETRIEVAL_MODEL, files, stamp)
 
@@ -94,8 +94,8 @@ def test_the_model_has_every_training_image_and_a_head_for_each_fold(model, tmp_
 def test_without_any_training_image_a_note_is_left_and_nothing_is_named(kept, tmp_path, monkeypatch):
     rows = described_rows().slice(kept.start, kept.stop - kept.start)
     monkeypatch.setattr(TaskReader, "read", lambda _: iter([rows] if len(rows) else []))
-    files, has_images = _learn(_Learning(SETTINGS, str(tmp_path), ("one",), len(LANDMARKS)))
-    assert not has_images and [Path(each.path).name for each in files] == ["no_images.json"]
+    files, num_images = _learn(_Learning(SETTINGS, str(tmp_path), ("one",), len(LANDMARKS)))
+    assert num_images == 0 and [Path(each.path).name for each in files] == ["no_images.json"]
     commit = Store(str(tmp_path)).commit_artifact(
         RETRIEVAL_MODEL, files, Stamp(stage="train_retrieval", fingerprint="f", settings={}, inputs={})
     )
@@ -173,7 +173,8 @@ def test_where_nothing_can_be_learned_the_closest_images_decide_and_it_is_said(s
     assert [(row.landmark_id, row.score) for row in rows] == [(900, 1.0), (700, 0.25)]
     assert described == {"learned": False, "alone": "closest"}
     assert len(said) == 1
-    assert said[0].startswith("fuse_evidence: the evidence is not weighed, closest alone ranks the candidates: ")
+    told = "fuse_evidence: warning: the evidence is not weighed, closest alone ranks the candidates: "
+    assert said[0].startswith(told)
 
 
 @pytest.mark.jvm
