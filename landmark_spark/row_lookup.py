@@ -16,7 +16,7 @@ from landmark_spark.core.records import shard_of
 from landmark_spark.schemas import Table
 from landmark_spark.store import Store
 
-__all__ = ["look_up"]
+__all__ = ["RowLookup", "look_up"]
 
 _NUM_LOOKS = 10  # at the commits, where another run takes files away
 
@@ -24,28 +24,51 @@ _NUM_LOOKS = 10  # at the commits, where another run takes files away
 def look_up(
     store: Store, table: Table, ids: Collection[str], *, columns: Sequence[str], num_shards: int
 ) -> dict[str, list[Any]]:
-    """Return the rows of each id that is there, with these columns (and id) as attributes.
+    """Return the rows of each id that is there, with these columns (and id) as attributes, as ``RowLookup`` finds them.
 
-    One row group of one file is in memory besides what is returned; an id whose shard is not made yet is not found.
     num_shards: of the store.
     """
-    by_shard: dict[int, set[str]] = {}
-    for each in ids:
-        by_shard.setdefault(shard_of(each, num_shards), set()).add(each)
-    found: dict[str, list[Any]] = {}
-    for shard in sorted(set(by_shard) & set(store.commits(table))):
-        for row in _rows_of_shard(store, table, shard, by_shard[shard], ["id", *columns]):
-            found.setdefault(row.id, []).append(row)
-    return found
+    return RowLookup(store, table, num_shards).rows(ids, columns)
 
 
-def _rows_of_shard(store: Store, table: Table, shard: int, ids: Collection[str], columns: Sequence[str]) -> list[Any]:
-    names: list[str] = []
-    for _ in range(_NUM_LOOKS):
-        names = store.files(table, [shard])
-        with contextlib.suppress(FileNotFoundError), _damage_told():
-            return [row for name in names for row in _rows_of_file(store, name, ids, columns)]
-    raise StoreError(f"{table.name} should have the files of its commits. Missing: some of {names}")
+class RowLookup:
+    """Looks up rows of a table again and again; its commits are read once, and again where its files are gone.
+
+    num_shards: of the store. is_pinned: another run's files are refused with a StoreError, where rows of different runs
+    should not be mixed.
+    """
+
+    def __init__(self, store: Store, table: Table, num_shards: int, *, is_pinned: bool = False) -> None:
+        self._store = store
+        self._table = table
+        self._num_shards = num_shards
+        self._is_pinned = is_pinned
+        self._commits = store.commits(table)
+
+    def rows(self, ids: Collection[str], columns: Sequence[str]) -> dict[str, list[Any]]:
+        """Return the rows of each id that is there, with these columns (and id) as attributes.
+
+        One row group of one file is in memory besides what is returned; an id whose shard is not made yet is not found.
+        """
+        by_shard: dict[int, set[str]] = {}
+        for each in ids:
+            by_shard.setdefault(shard_of(each, self._num_shards), set()).add(each)
+        found: dict[str, list[Any]] = {}
+        for shard in sorted(set(by_shard) & set(self._commits)):
+            for row in self._rows_of_shard(shard, by_shard[shard], ["id", *columns]):
+                found.setdefault(row.id, []).append(row)
+        return found
+
+    def _rows_of_shard(self, shard: int, ids: Collection[str], columns: Sequence[str]) -> list[Any]:
+        names: list[str] = []
+        for _ in range(_NUM_LOOKS):
+            names = [each.path for each in self._commits[shard].files] if shard in self._commits else names
+            with contextlib.suppress(FileNotFoundError), _damage_told():
+                return [row for name in names for row in _rows_of_file(self._store, name, ids, columns)]
+            if self._is_pinned:
+                break
+            self._commits = self._store.commits(self._table)
+        raise StoreError(f"{self._table.name} should have the files of its commits. Missing: some of {names}")
 
 
 @contextlib.contextmanager
@@ -71,6 +94,8 @@ def _rows_of_file(store: Store, name: str, ids: Collection[str], columns: Sequen
             span = parquet.metadata.row_group(group).column(place).statistics
             if span is not None and span.has_min_max and not any(span.min <= each <= span.max for each in ids):
                 continue
-            rows = parquet.read_row_group(group, columns=list(dict.fromkeys(columns)))
-            chosen = rows.filter(pa.compute.is_in(rows.column("id"), value_set=wanted))
+            is_wanted = pa.compute.is_in(parquet.read_row_group(group, columns=["id"]).column("id"), value_set=wanted)
+            if not pa.compute.any(is_wanted).as_py():  # the other columns are what costs
+                continue
+            chosen = parquet.read_row_group(group, columns=list(dict.fromkeys(columns))).filter(is_wanted)
             yield from (SimpleNamespace(**each) for each in chosen.to_pylist())

@@ -15,7 +15,7 @@ from landmark_spark.core.retrieval_model import RetrievalModel
 from landmark_spark.schemas import CANDIDATES, GLOBAL_DESCRIPTORS, RETRIEVAL_MODEL, VERIFICATIONS
 from landmark_spark.settings import Config, ConfigError, RetrievalSettings
 from landmark_spark.stages.fuse_evidence import check_evidence, fuse_evidence
-from landmark_spark.stages.retrieve_neighbours import _Retrieval
+from landmark_spark.stages.retrieve_neighbours import RetrievalTask
 from landmark_spark.stages.train_retrieval import _learn, _Learning
 from landmark_spark.store import Store, arrow_schema, spark_schema
 from landmark_spark.table_reader import TaskReader
@@ -53,7 +53,7 @@ def model(tmp_path, monkeypatch):
 
 
 def test_images_find_their_landmark_and_those_that_play_meet_what_has_not_seen_them(model, tmp_path):
-    task = _Retrieval(SETTINGS, str(tmp_path), model.to_json(), LANDMARKS)
+    task = RetrievalTask(SETTINGS, str(tmp_path), model.to_json(), LANDMARKS)
     rows = pa.Table.from_batches(task([described_rows()])).to_pylist()
     assert all(set(row) == set(arrow_schema(CANDIDATES).names) for row in rows)
     best = {row["id"]: row for row in rows if row["rank"] == 0}
@@ -71,7 +71,7 @@ def test_images_find_their_landmark_and_those_that_play_meet_what_has_not_seen_t
 
 
 def test_the_rows_are_the_same_in_whatever_batches_they_come(model, tmp_path):
-    task = _Retrieval(SETTINGS, str(tmp_path), model.to_json(), LANDMARKS)
+    task = RetrievalTask(SETTINGS, str(tmp_path), model.to_json(), LANDMARKS)
     whole = described_rows()
     found = pa.Table.from_batches(task([whole])).to_pylist()
     pieces = [task([whole.slice(place, 1)]) for place in range(whole.num_rows)]
