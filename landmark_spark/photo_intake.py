@@ -76,8 +76,8 @@ def _read(photo: Photo, max_bytes: int) -> bytes:
 
 
 def _told(status: str) -> str:
-    meaning = STATUSES.get(status) or STATUSES["http_<code>"].replace("<code>", status.removeprefix("http_"))
-    return f"{status}: {meaning.partition('; <code>')[0]} ({advice_of(status)})"
+    meaning = STATUSES.get(status) or STATUSES["http_<code>"].partition(";")[0]  # the code stands in the status
+    return f"{status}: {meaning} ({advice_of(status)})"
 
 
 def _lost(_: Job, cause: Cause) -> Downloaded:
