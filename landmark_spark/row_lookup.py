@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Iterator, Sequence
 from types import SimpleNamespace
 from typing import Any
@@ -89,13 +90,28 @@ def _rows_of_file(store: Store, name: str, ids: Collection[str], columns: Sequen
         store.file_system.open(store.path(name), "rb", cache_type="none") as file,
         pq.ParquetFile(file, pre_buffer=True) as parquet,
     ):
-        place = parquet.schema_arrow.names.index("id")
-        for group in range(parquet.num_row_groups):
-            span = parquet.metadata.row_group(group).column(place).statistics
-            if span is not None and span.has_min_max and not any(span.min <= each <= span.max for each in ids):
-                continue
-            is_wanted = pa.compute.is_in(parquet.read_row_group(group, columns=["id"]).column("id"), value_set=wanted)
-            if not pa.compute.any(is_wanted).as_py():  # the other columns are what costs
-                continue
-            chosen = parquet.read_row_group(group, columns=list(dict.fromkeys(columns))).filter(is_wanted)
-            yield from (SimpleNamespace(**each) for each in chosen.to_pylist())
+        for group, is_wanted in _groups_with(parquet, wanted):
+            rows = parquet.read_row_group(group, columns=list(dict.fromkeys(columns)))
+            yield from (SimpleNamespace(**each) for each in rows.filter(is_wanted).to_pylist())
+
+
+def _groups_with(parquet: pq.ParquetFile, wanted: pa.Array) -> list[tuple[int, pa.ChunkedArray]]:
+    """Return the row groups that hold wanted ids, each with which of its rows they are; only the ids are read."""
+    place = parquet.schema_arrow.names.index("id")
+    sought = wanted.to_pylist()  # ascending
+    groups = []
+    for group in range(parquet.num_row_groups):
+        span = parquet.metadata.row_group(group).column(place).statistics
+        if span is None or not span.has_min_max or bisect_left(sought, span.min) < bisect_right(sought, span.max):
+            groups.append(group)
+    if not groups:
+        return []
+    is_wanted = pa.compute.is_in(parquet.read_row_groups(groups, columns=["id"]).column("id"), value_set=wanted)
+    found, start = [], 0
+    for group in groups:
+        count = parquet.metadata.row_group(group).num_rows
+        mine = is_wanted.slice(start, count)
+        start += count
+        if pa.compute.any(mine).as_py():
+            found.append((group, mine))
+    return found
