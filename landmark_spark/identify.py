@@ -31,7 +31,7 @@ from landmark_spark.core.verification import Verification
 from landmark_spark.gpu import prepare_framework
 from landmark_spark.match_pictures import draw_match, find_best_match
 from landmark_spark.naming import Named, Naming, load_naming
-from landmark_spark.photo_intake import Photo, load_intake
+from landmark_spark.photo_intake import Photo, PhotoError, load_intake
 from landmark_spark.readiness import check_ready
 from landmark_spark.reference_lookup import ReferenceLookup
 from landmark_spark.schemas import DELF_MODEL, IMAGES, LANDMARKS, NO_CLASS
@@ -134,9 +134,11 @@ class Identifier:
         """Identify a photo. Raises PhotoError where it gives no picture, StoreError where the store has changed."""
         steps = _Steps()
         taken = self._intake(photo)
-        assert taken.large_image is not None
         steps.end("picture")
-        return self._identify(taken, steps)
+        try:
+            return self._identify(taken, steps)
+        except ValueError as error:  # such as a descriptor that overflows float16
+            raise PhotoError("internal_error", f"internal_error: {error}") from error
 
     def draw(self, answer: Answer, place: int = 0) -> NDArray[np.uint8]:
         """Draw the photo beside the reference of a candidate that it fits best: (H, W, 3) uint8 RGB.

@@ -21,12 +21,12 @@ from landmark_spark.store import Store
 
 __all__ = ["ReferenceLookup"]
 
-_LANDMARKS_KEPT = 64  # in memory: 20 references of 1,000 SIFT keypoints are 16 MB, of DELF's 6
+_REFERENCES_KEPT = 1000  # in memory: one of 1,000 keypoints and 128 values is 0.8 MB once it was compared
 _FEATURES = ("width", "height", "num_keypoints", "keypoints", "descriptors")
 
 
 class ReferenceLookup:
-    """The references of landmarks, those of the last 64 landmarks in memory.
+    """The references of landmarks, of which the last thousand are in memory.
 
     extract: of local features, for references that have none in the store: those of landmarks that were named for no
     image of it.
@@ -53,8 +53,10 @@ class ReferenceLookup:
         for each in landmark_ids:
             self._kept.move_to_end(each)
         found = {each: self._kept[each] for each in landmark_ids}
-        while len(self._kept) > _LANDMARKS_KEPT:
-            self._kept.popitem(last=False)
+        num_kept = sum(len(each.features) for each in self._kept.values())
+        while num_kept > _REFERENCES_KEPT:
+            _, oldest = self._kept.popitem(last=False)
+            num_kept -= len(oldest.features)
         return found
 
     def picture(self, reference_id: str) -> bytes:

@@ -72,7 +72,7 @@ def test_references_without_features_in_the_store_are_looked_at_now(tmp_path):
 
 
 def test_landmarks_asked_for_long_ago_are_forgotten(tmp_path, monkeypatch):
-    monkeypatch.setattr(reference_lookup, "_LANDMARKS_KEPT", 2)
+    monkeypatch.setattr(reference_lookup, "_REFERENCES_KEPT", 8)  # of two landmarks
     store, _ = full_store(tmp_path)
     lookup = ReferenceLookup(store, config(store), EXTRACT)
     first = lookup.of([0, 1])
