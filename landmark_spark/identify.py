@@ -14,18 +14,16 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from landmark_spark.answers import Answer, Candidate, verdict_of
 from landmark_spark.commits import WHOLE, StoreError
 from landmark_spark.core.fusion import LEARNED
 from landmark_spark.core.images import decode_jpeg, encode_jpeg
-from landmark_spark.core.local_features import LocalFeatures
 from landmark_spark.core.published_weights import resolve_network_weights
 from landmark_spark.core.similarity import round_features
 from landmark_spark.core.verification import Verification
@@ -42,55 +40,9 @@ from landmark_spark.stages.extract_bottlenecks import BackboneTask, backbone_tas
 from landmark_spark.stages.feature_kinds import ship_features
 from landmark_spark.store import Store, arrow_schema
 
-__all__ = ["UNKNOWN", "Answer", "Candidate", "Identifier", "load_identifier"]
+__all__ = ["Identifier", "load_identifier"]
 
-VERIFIED, LIKELY, UNKNOWN = "verified", "likely, not verified", "no landmark that I know"
-_LIKELY = 0.5  # a probability from which right is more likely than wrong
 _ID = ""  # of a photo: no image of a store has it
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A landmark named for a photo.
-
-    score: as in the table scores (learned), or as the submission's mode gives it; None where it says nothing.
-    evidence: by kind, as in the table candidates, or the classifier's confidence. num_inliers, num_comparisons,
-    num_references, best_reference_id, is_verified: as in the table verifications; None where it was not compared.
-    """
-
-    landmark_id: int
-    name: str
-    score: float | None
-    evidence: Mapping[str, float]
-    num_inliers: int | None = None
-    num_comparisons: int | None = None
-    num_references: int | None = None
-    best_reference_id: str | None = None
-    is_verified: bool | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class Answer:
-    """What a photo shows: candidates, the best first.
-
-    verdict: verified: more inliers than verify.min_inliers with a reference of the first candidate. likely, not
-    verified: fewer, but its score is a learned probability of at least a half. no landmark that I know: else.
-    seconds: of the whole and of each step. width, height: of the original, upright, pixels. large_image: the picture
-    that was looked at, as JPEG; features: those found in it.
-    """
-
-    verdict: str
-    candidates: tuple[Candidate, ...]
-    width: int
-    height: int
-    seconds: Mapping[str, float]
-    large_image: bytes = field(repr=False)
-    features: LocalFeatures = field(repr=False)
-
-    @property
-    def is_known(self) -> bool:
-        """Whether it shows the first candidate, as far as can be told."""
-        return self.verdict != UNKNOWN
 
 
 def load_identifier(config: Config) -> Identifier:
@@ -192,7 +144,7 @@ class Identifier:
             for each, score in self._naming.rank(named, verifications)
         )
         return Answer(
-            verdict=_verdict(candidates, is_probability=self._naming.is_probability),
+            verdict=verdict_of(candidates, is_probability=self._naming.is_probability),
             candidates=candidates,
             width=taken.width,
             height=taken.height,
@@ -204,15 +156,6 @@ class Identifier:
     def _candidate(self, named: Named, score: float | None, verification: Verification | None) -> Candidate:
         found: dict[str, Any] = {} if verification is None else vars(verification)
         return Candidate(named.landmark_id, self._names.get(named.landmark_id, ""), score, named.evidence, **found)
-
-
-def _verdict(candidates: Sequence[Candidate], *, is_probability: bool) -> str:
-    best = candidates[0] if candidates else None
-    if best is None or best.score is None:
-        return UNKNOWN
-    if best.is_verified:
-        return VERIFIED
-    return LIKELY if is_probability and best.score >= _LIKELY else UNKNOWN
 
 
 def _row(taken: Downloaded) -> pa.RecordBatch:

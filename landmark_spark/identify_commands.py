@@ -16,7 +16,8 @@ from landmark_spark.core.printable import printable
 from landmark_spark.settings import ConfigError
 
 if TYPE_CHECKING:
-    from landmark_spark.identify import Answer, Candidate, Identifier
+    from landmark_spark.answers import Answer, Candidate
+    from landmark_spark.identify import Identifier
 
 __all__ = ["add_identify_commands"]
 

@@ -8,9 +8,9 @@ import pytest
 from PIL import Image
 
 from landmark_spark import identify as module
+from landmark_spark.answers import UNKNOWN, Answer, Candidate, verdict_of
 from landmark_spark.cli import main
 from landmark_spark.core.local_features import LocalFeatures
-from landmark_spark.identify import UNKNOWN, Answer, Candidate, _verdict
 from landmark_spark.photo_intake import PhotoError
 
 EVIDENCE = {"neighbours": 0.75, "closest": 0.5, "centroid": 0.25, "head": 0.125, "non_landmark": 0.0625}
@@ -119,11 +119,11 @@ def test_the_verdict():
         return Candidate(1, "", score, {}, 50 if is_verified else 3, 1, 1, None, is_verified)
 
     def verdict(score, is_verified, is_probability=True):
-        return _verdict([candidate(score, is_verified)], is_probability=is_probability)
+        return verdict_of([candidate(score, is_verified)], is_probability=is_probability)
 
     assert verdict(0.1, True) == "verified"
     assert verdict(0.5, False) == "likely, not verified"
     assert verdict(0.49, False) == "no landmark that I know"
     assert verdict(0.99, False, is_probability=False) == "no landmark that I know"
     assert verdict(None, False) == "no landmark that I know"
-    assert _verdict([], is_probability=True) == "no landmark that I know"
+    assert verdict_of([], is_probability=True) == "no landmark that I know"
