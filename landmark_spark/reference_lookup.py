@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import OrderedDict
 from collections.abc import Collection, Sequence
 from typing import Any
@@ -34,7 +35,11 @@ class ReferenceLookup:
 
     def __init__(self, store: Store, config: Config, extract: ExtractMany) -> None:
         tables = (IMAGES, LOCAL_FEATURES, BOTTLENECKS)
-        self._rows = {each.name: RowLookup(store, each, config.index.num_shards, is_pinned=True) for each in tables}
+        num_threads = len(os.sched_getaffinity(0))
+        self._rows = {
+            each.name: RowLookup(store, each, config.index.num_shards, is_pinned=True, num_threads=num_threads)
+            for each in tables
+        }
         self._verify = config.verify
         self._extract = extract
         self._batch_size = config.local_features.batch_size

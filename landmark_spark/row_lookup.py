@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 from typing import Any
 
@@ -36,27 +38,33 @@ class RowLookup:
     """Looks up rows of a table again and again; its commits are read once, and again where its files are gone.
 
     num_shards: of the store. is_pinned: another run's files are refused with a StoreError, where rows of different runs
-    should not be mixed.
+    should not be mixed. num_threads: shards read at once.
     """
 
-    def __init__(self, store: Store, table: Table, num_shards: int, *, is_pinned: bool = False) -> None:
+    def __init__(
+        self, store: Store, table: Table, num_shards: int, *, is_pinned: bool = False, num_threads: int = 1
+    ) -> None:
         self._store = store
         self._table = table
         self._num_shards = num_shards
         self._is_pinned = is_pinned
+        self._num_threads = num_threads
         self._commits = store.commits(table)
 
     def rows(self, ids: Collection[str], columns: Sequence[str]) -> dict[str, list[Any]]:
         """Return the rows of each id that is there, with these columns (and id) as attributes.
 
-        One row group of one file is in memory besides what is returned; an id whose shard is not made yet is not found.
+        One row group of one file a thread is in memory besides what is returned; an id whose shard is not made yet is
+        not found.
         """
         by_shard: dict[int, set[str]] = {}
         for each in ids:
             by_shard.setdefault(shard_of(each, self._num_shards), set()).add(each)
         found: dict[str, list[Any]] = {}
-        for shard in sorted(set(by_shard) & set(self._commits)):
-            for row in self._rows_of_shard(shard, by_shard[shard], ["id", *columns]):
+        shards = sorted(set(by_shard) & set(self._commits))
+        with ThreadPoolExecutor(self._num_threads, thread_name_prefix="look-up") as pool:
+            parts = pool.map(lambda shard: self._rows_of_shard(shard, by_shard[shard], ["id", *columns]), shards)
+            for row in itertools.chain.from_iterable(parts):
                 found.setdefault(row.id, []).append(row)
         return found
 

@@ -73,9 +73,8 @@ def test_every_test_image_is_answered_as_the_batch_job_did(world):
 
 
 @pytest.mark.jvm
-@pytest.mark.parametrize("mode", ["fused", "classifier"])
-def test_the_other_modes_answer_by_the_classifier(world, mode):
-    settings = [*world.settings, f"submission.mode={mode}"]
+def test_the_other_modes_answer_by_the_classifier(world):
+    settings = [*world.settings, "submission.mode=fused"]
     identify = load_identifier(load_config(None, settings))
     predictions = by_image(world.store, PREDICTIONS, ["rank", "score"])
     verifications = by_image(world.store, VERIFICATIONS, FOUND)
@@ -87,7 +86,7 @@ def test_the_other_modes_answer_by_the_classifier(world, mode):
         found = verifications[name][best.landmark_id]
         assert best.num_inliers == found.num_inliers
         fused = best.evidence["confidence"] + min(found.num_inliers, 35) / 35
-        assert best.score == pytest.approx(fused if mode == "fused" else best.evidence["confidence"])
+        assert best.score == pytest.approx(fused)
         assert [predictions[name][each.landmark_id].rank for each in others] == list(range(1, len(others) + 1))
         assert {each.score for each in others} == {None}
 
