@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from landmark_spark import identify as module
 from landmark_spark.commits import StoreError
 from landmark_spark.config import load_config
 from landmark_spark.core.weights import WeightsNotFound
@@ -129,3 +130,18 @@ def test_a_store_that_is_not_finished_and_weights_that_are_not_there_are_said(tm
         load_identifier(load_config(None, [f"store={tmp_path}", "backbone.weights=random"]))
     with pytest.raises((WeightsNotFound, ConfigError), match="weights"):
         load_identifier(load_config(None, [f"store={tmp_path}", f"backbone.weights={tmp_path}/absent.h5"]))
+
+
+def test_files_that_the_stages_did_not_write_are_one_line(tmp_path, monkeypatch):
+    def refuses(error):
+        def raising(*_):
+            raise error
+
+        monkeypatch.setattr(module, "Identifier", raising)
+        return load_config(None, [f"store={tmp_path}", "backbone.weights=random"])
+
+    monkeypatch.setattr(module, "check_ready", lambda *_, **__: None)
+    with pytest.raises(StoreError, match="identify should have models as the stages wrote them. Received: no head"):
+        load_identifier(refuses(ValueError("no head")))
+    with pytest.raises(ConfigError, match="a setting"):
+        load_identifier(refuses(ConfigError("a setting")))

@@ -6,11 +6,13 @@ import math
 import numpy as np
 import pytest
 
+from landmark_spark.commits import StoreError
 from landmark_spark.config import load_config
 from landmark_spark.core.evidence_fusion import Fusion
 from landmark_spark.core.verification import Verification
-from landmark_spark.naming import Named, _Learned, _Predicted
+from landmark_spark.naming import Named, _Learned, _Predicted, _read_fusion
 from landmark_spark.stages.fuse_evidence import read_fusion, score_evidence
+from landmark_spark.store import Store
 
 
 def verified(num_inliers):
@@ -76,3 +78,12 @@ def test_predictions_are_ranked_as_the_submission_ranks_them(mode, expected):
     named = [Named(each, {"confidence": score}, each < 3) for each, score in ((1, 0.5), (2, 0.25), (3, 0.125))]
     ranked = naming.rank(named, {1: verified(14), 2: verified(40)})
     assert [(each.landmark_id, score) for each, score in ranked] == expected
+
+
+def test_weights_that_are_gone_are_said_with_their_place(tmp_path):
+    store = Store(str(tmp_path))
+    for text in (None, "half a fi"):
+        if text:
+            (tmp_path / "fusion.json").write_text(text)
+        with pytest.raises(StoreError, match=f"{tmp_path}/fusion.json should be as fuse_evidence wrote it. Received: "):
+            _read_fusion(store)
