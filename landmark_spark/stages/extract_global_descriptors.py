@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 __all__ = [
     "DescriptorError",
     "DescriptorTask",
+    "descriptor_task",
     "descriptors_also",
     "extract_global_descriptors",
     "find_descriptor_networks",
@@ -89,16 +90,20 @@ def find_descriptor_networks(config: Config) -> None:
 
 def extract_global_descriptors(context: Context, images: DataFrame) -> DataFrame:
     """Describe every image that keeps a larger copy by one vector, of convolutional networks and GeM pooling."""
-    config = context.config
-    if not config.descriptors.is_wanted:
+    if not context.config.descriptors.is_wanted:
         return _of_none(images)
-    networks = _with_weights(config, parse_networks(config.descriptors.networks))
-    weights = tuple(ship_weights(context.store, each) for each in networks)
-    task = DescriptorTask(config.descriptors, context.store.url, weights)
+    task = descriptor_task(context.config, context.store)
     wanted = [name for name in arrow_schema(GLOBAL_DESCRIPTORS).names if name != "descriptor"]
     found = images.where("status = 'ok' and large_image is not null").select(*wanted, "large_image")
     rows = found.mapInArrow(task, spark_schema(GLOBAL_DESCRIPTORS), profile=context.accelerator_profile)
     return conform(rows, GLOBAL_DESCRIPTORS)
+
+
+def descriptor_task(config: Config, store: Store) -> DescriptorTask:
+    """Return what describes images, its weights put where every executor reads: into the store."""
+    networks = _with_weights(config, parse_networks(config.descriptors.networks))
+    weights = tuple(ship_weights(store, each) for each in networks)
+    return DescriptorTask(config.descriptors, store.url, weights)
 
 
 def _of_none(images: DataFrame) -> DataFrame:

@@ -25,7 +25,7 @@ from landmark_spark.store import Store, arrow_schema, conform, spark_schema
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-__all__ = ["retrieve_neighbours"]
+__all__ = ["RetrievalTask", "retrieve_neighbours"]
 
 _QUERIES_AT_ONCE = 1024  # each block of references is brought to float64 once for so many
 
@@ -35,13 +35,13 @@ def retrieve_neighbours(
 ) -> DataFrame:
     """Name the landmarks of the nearest training images, of the centroids and of the head for every test image."""
     del landmarks
-    task = _Retrieval(context.config.retrieval, context.store.url, retrieval_model.to_json(), landmarks_of(context))
+    task = RetrievalTask(context.config.retrieval, context.store.url, retrieval_model.to_json(), landmarks_of(context))
     chosen = descriptors.select("id", "split", "landmark_id", "shard", "descriptor")
     return conform(chosen.mapInArrow(task, spark_schema(CANDIDATES)), CANDIDATES)
 
 
 @dataclass(frozen=True)
-class _Retrieval:
+class RetrievalTask:
     """Finds the candidates of the test images of one partition, and of those that play one, inside a Spark task."""
 
     settings: RetrievalSettings
@@ -50,6 +50,7 @@ class _Retrieval:
     landmark_ids: tuple[int, ...]
 
     def __call__(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        """Turn rows of global_descriptors into those of candidates."""
         model = _load(self)
         if model is None:
             return
@@ -109,7 +110,7 @@ def _column(values: pa.Array | NDArray[Any], kind: pa.DataType) -> pa.Array:
 
 
 @lru_cache(maxsize=1)
-def _load(task: _Retrieval) -> RetrievalModel | None:
+def _load(task: RetrievalTask) -> RetrievalModel | None:
     """Load the model, once a Python worker; None where there is no training image."""
     with Store(task.store_url).local_files(Commit.from_json(task.model)) as files:
         return None if NOTE_FILE in files else RetrievalModel.load(files)

@@ -16,7 +16,7 @@ from landmark_spark.schemas import CANDIDATES, GLOBAL_DESCRIPTORS, RETRIEVAL_MOD
 from landmark_spark.settings import Config, ConfigError, RetrievalSettings
 from landmark_spark.stages.extract_global_descriptors import descriptors_also, find_descriptor_networks
 from landmark_spark.stages.fuse_evidence import check_evidence, fuse_evidence
-from landmark_spark.stages.retrieve_neighbours import _Retrieval
+from landmark_spark.stages.retrieve_neighbours import RetrievalTask
 from landmark_spark.stages.train_retrieval import _learn, _Learning
 from landmark_spark.store import Store, arrow_schema, spark_schema
 from landmark_spark.table_reader import TaskReader
@@ -55,7 +55,7 @@ def model(tmp_path, monkeypatch):
 
 
 def test_images_find_their_landmark_and_those_that_play_meet_what_has_not_seen_them(model, tmp_path):
-    task = _Retrieval(SETTINGS, str(tmp_path), model.to_json(), LANDMARKS)
+    task = RetrievalTask(SETTINGS, str(tmp_path), model.to_json(), LANDMARKS)
     rows = pa.Table.from_batches(task([described_rows()])).to_pylist()
     assert all(set(row) == set(arrow_schema(CANDIDATES).names) for row in rows)
     best = {row["id"]: row for row in rows if row["rank"] == 0}
@@ -73,7 +73,7 @@ def test_images_find_their_landmark_and_those_that_play_meet_what_has_not_seen_t
 
 
 def test_the_rows_are_the_same_in_whatever_batches_they_come(model, tmp_path):
-    task = _Retrieval(SETTINGS, str(tmp_path), model.to_json(), LANDMARKS)
+    task = RetrievalTask(SETTINGS, str(tmp_path), model.to_json(), LANDMARKS)
     whole = described_rows()
     found = pa.Table.from_batches(task([whole])).to_pylist()
     pieces = [task([whole.slice(place, 1)]) for place in range(whole.num_rows)]
@@ -99,7 +99,7 @@ def test_without_any_training_image_a_note_is_left_and_nothing_is_named(kept, tm
     commit = Store(str(tmp_path)).commit_artifact(
         RETRIEVAL_MODEL, files, Stamp(stage="train_retrieval", fingerprint="f", settings={}, inputs={})
     )
-    assert list(_Retrieval(SETTINGS, str(tmp_path), commit.to_json(), LANDMARKS)([described_rows()])) == []
+    assert list(RetrievalTask(SETTINGS, str(tmp_path), commit.to_json(), LANDMARKS)([described_rows()])) == []
 
 
 def test_without_networks_nothing_can_be_learned_from_them():
