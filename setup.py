@@ -50,6 +50,7 @@ setup(
         "h5py>=3.11",
         "jinja2>=3.1",
         "matplotlib>=3.9",
+        "rich>=14.1",
     ],
     extras_require={"weights": ["onnx>=1.17"], "s3": ["s3fs>=2024.2"], "gs": ["gcsfs>=2024.2"]},
     entry_points={"console_scripts": ["landmark-spark = landmark_spark.cli:main"]},

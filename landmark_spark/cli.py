@@ -16,8 +16,10 @@ from landmark_spark.core.metrics import evaluate
 from landmark_spark.core.submission import FormatError, parse_solution, parse_submission
 from landmark_spark.evidence_commands import add_evidence_commands
 from landmark_spark.ingest_commands import add_ingest_commands
+from landmark_spark.run_command import LoggedParser, add_log_option, run_and_tell, tell_failure
 from landmark_spark.settings import Config, ConfigError
 from landmark_spark.store_commands import add_store_commands
+from landmark_spark.text_tables import table_lines
 
 if TYPE_CHECKING:
     from landmark_spark.status import Downloads, StageState
@@ -43,9 +45,10 @@ def job(stage: str | None, arguments: Sequence[str] | None = None) -> None:
 
 def job_parser(stage: str | None) -> argparse.ArgumentParser:
     """Return what parses the options of a file in jobs/."""
-    parser = argparse.ArgumentParser(description=f"Spark job: {stage or 'the pipeline'}")
+    parser = LoggedParser(description=f"Spark job: {stage or 'the pipeline'}")
     _add_run_options(parser, with_range=stage is None, with_retry=stage in (None, "download_images"))
     _add_wait(parser)
+    add_log_option(parser)
     return parser
 
 
@@ -53,8 +56,7 @@ def _guarded(options: argparse.Namespace) -> int:
     try:
         return _run_command(options)
     except KeyboardInterrupt:  # also while what a command needs is imported, which takes seconds
-        print("interrupted", file=sys.stderr)
-        return 130
+        return tell_failure(options, "interrupted", 130, line="interrupted")
 
 
 def _run_command(options: argparse.Namespace) -> int:
@@ -69,27 +71,29 @@ def _run_command(options: argparse.Namespace) -> int:
     try:
         status: int = options.command(options)
     except (ConfigError, FormatError, HeaderError, PlanError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        return tell_failure(options, str(error), 2)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that the interpreter's last flush is quiet
         return 141
     except (StageError, SessionError, StoreError, WeightsError, WeightsNotFound, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+        return tell_failure(options, str(error), 1)
     except Interrupted:
-        return 130
+        return tell_failure(options, "interrupted", 130, line="")  # that was told when it came
+    except Exception as error:  # a fault of this program: its stack trace is for people
+        tell_failure(options, f"{type(error).__name__}: {error}", 1, line="")
+        raise
     return status
 
 
 def command_parser() -> argparse.ArgumentParser:
     """Return what parses a command line."""
-    parser = argparse.ArgumentParser(prog="landmark-spark", description="Landmark recognition in millions of photos.")
+    parser = LoggedParser(prog="landmark-spark", description="Landmark recognition in millions of photos.")
     parser.add_argument("--version", action="version", version=f"landmark-spark {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     run = commands.add_parser("run", help="run the stages that are not up to date")
     _add_run_options(run, with_range=True)
     _add_wait(run)
+    add_log_option(run)
     run.set_defaults(command=_run)
     plan = commands.add_parser("plan", help="say what run would do, and why")
     _add_run_options(plan, with_range=True)
@@ -159,54 +163,14 @@ def _loaded(options: argparse.Namespace) -> tuple[Config, Any]:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from landmark_spark.runner import run
-
     config, choice = _loaded(options)
-    results = run(config, choice, _tell, wait=options.wait, command=_command_line())
-    print()
-    _print_table(
-        ["stage", "shards", "rows", "seconds", "why"],
-        [[each.stage, each.num_shards, each.num_rows, f"{each.seconds:.1f}", each.reason] for each in results],
-    )
-    if not any(each.num_shards for each in results):
-        print("\nNothing to do: everything is up to date.")
-    if "write_report" in [each.stage for each in results]:
-        _print_results(config)
-    return 0
+    return run_and_tell(options, config, choice, command=_command_line())
 
 
 def _command_line() -> str:
     """Return what this run calls itself to others: options may hold passwords of URLs, and are left out."""
     words = [word for word in sys.argv[1:] if word in ("run", "--force") or word.startswith("jobs/")]
     return " ".join([Path(sys.argv[0]).name, *words])
-
-
-def _print_results(config: Config) -> None:
-    from landmark_spark.runner import read_metrics
-
-    metrics = read_metrics(config)
-    if metrics is None:
-        return
-    counts = metrics["counts"]
-    print(f"\n{counts['rejects']} rows refused, {counts['failed_downloads']} downloads failed (see the report)")
-    if metrics["modes"]:
-        print()
-        names = {
-            "classifier": "classifier alone",
-            "decision": "verified only",
-            "fused": "fused with verification",
-            "learned": "all evidence, learned",
-        }
-        _print_table(
-            ["result", "GAP", "top-1", "predictions"],
-            [
-                [names.get(mode, mode), f"{each['gap']:.4f}", f"{each['top1']:.4f}", each["num_predictions"]]
-                for mode, each in metrics["modes"].items()
-            ],
-        )
-    print(f"\nsubmission: {config.store}/submission.csv ({metrics['submission_mode']})")
-    print(f"metrics:    {config.store}/metrics.json")
-    print(f"report:     {config.store}/report/index.html")
 
 
 def _plan(options: argparse.Namespace) -> int:
@@ -323,12 +287,5 @@ def _evaluate(options: argparse.Namespace) -> int:
     return 0
 
 
-def _tell(line: str) -> None:
-    print(line, flush=True)
-
-
 def _print_table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    cells = [list(heads), *[[str(each) for each in row] for row in rows]]
-    widths = [max(len(row[column]) for row in cells) for column in range(len(heads))]
-    for row in cells:
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    print("\n".join(table_lines(heads, rows)))

@@ -141,7 +141,8 @@ class Note:
     """How far a task has come with a shard that it has not committed yet.
 
     num_rows and counts: of the rows so far, as in a commit. started, updated: as ``now`` gives them; one that has not
-    been updated for long is a dead task's.
+    been updated for long is a dead task's. accelerator_busy: the share of time, 0 to 1, in which the GPU that Spark
+    gave the task computed; None where that is not known.
     """
 
     output: str
@@ -152,12 +153,15 @@ class Note:
     updated: str = field(default_factory=now)
     host: str = field(default_factory=socket.gethostname)
     pid: int = field(default_factory=os.getpid)
+    accelerator_busy: float | None = None
 
     def __post_init__(self) -> None:
         """Refuse what no task would have written."""
         texts = are_lines(self.started, self.updated, self.host)
         numbers = is_shard(self.shard) and is_count(self.num_rows) and is_count(self.pid)
-        if not (is_name(self.output) and texts and numbers and are_counts(self.counts)):
+        busy = self.accelerator_busy
+        share = busy is None or (isinstance(busy, float | int) and 0 <= busy <= 1)
+        if not (is_name(self.output) and texts and numbers and share and are_counts(self.counts)):
             raise ValueError(f"a note should say how far a shard is. Received: {self!r}")
 
     @classmethod

@@ -149,8 +149,9 @@ def _run_variant(config: Config, variant: Variant, tell: Tell) -> tuple[Step, fl
     )
     tell(f"ladder: {variant.name}, in {copy}")
     run(changed, choose(last="fuse_evidence"), tell, command="ladder")
-    last = _steps_of(changed)[-1]
-    if last.cross_validated is None:
+    steps = _steps_of(changed)
+    last = steps[-1]
+    if all(each.cross_validated is None for each in steps):
         raise ConfigError(f"a variant should have evidence to weigh. Received: none in {variant.name!r}")
     return dataclasses.replace(last, name=f"with {variant.name}"), _seconds_apart(base, copy)
 

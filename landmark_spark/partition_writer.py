@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -9,7 +10,9 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute
 
+from landmark_spark.accelerator_load import AcceleratorLoad
 from landmark_spark.commits import WHOLE, Commit, Note, Stamp, StoreError, now
+from landmark_spark.gpu import task_gpus
 from landmark_spark.ledger import Ledger
 from landmark_spark.schemas import Table
 from landmark_spark.shard_writer import ShardWriter
@@ -106,10 +109,23 @@ class _OpenShard:
 
     def _leave_note(self) -> None:
         writer = self.writer
+        busy = _task_load().busy(wait=0)  # writing goes on; the answer is in the next note
+        counts = writer.counts.nested()
         self._ledger.leave_note(
-            Note(self._name, self._shard, writer.num_rows, writer.counts.nested(), started=self._started)
+            Note(self._name, self._shard, writer.num_rows, counts, started=self._started, accelerator_busy=busy)
         )
         self._next_note = time.monotonic() + _SECONDS_A_NOTE  # counted from its end: a slow store is asked less often
+
+
+def _task_load() -> AcceleratorLoad:
+    """Return the load of the GPUs that Spark gave this task; of none where it manages none."""
+    return _load_of(task_gpus() or ())
+
+
+@functools.cache
+def _load_of(gpus: tuple[str, ...]) -> AcceleratorLoad:
+    """Keep it from task to task of a worker: a shard may take less time than an answer."""
+    return AcceleratorLoad(gpus)
 
 
 def _split_by_shard(batch: pa.RecordBatch, table: Table) -> Iterator[tuple[int, pa.Table]]:

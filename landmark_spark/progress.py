@@ -5,25 +5,36 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
 
 from landmark_spark.commits import WHOLE, Commit, Note
 from landmark_spark.core.statuses import matches_status
+from landmark_spark.live_line import duration
 from landmark_spark.messages import take_messages
 from landmark_spark.row_counts import count_by_first
+from landmark_spark.run_events import Event, Listener, listener_of
 from landmark_spark.schemas import Artifact, Table
 from landmark_spark.stages.context import Context
 
-__all__ = ["Progress", "count_failed", "listed_counts", "told_progress"]
+__all__ = ["Progress", "count_failed", "failures_of", "listed_counts", "told_progress"]
 
-_INTERVAL = 10.0  # seconds between two lines
 _LOOKS_COST = 20  # times a look's own seconds: a store that is slow to list is asked less often
 
 
 def count_failed(statuses: Mapping[str, int]) -> int:
     """Return how many rows failed, as ``--retry failed`` understands it; statuses: status -> rows."""
     return sum(count for status, count in statuses.items() if matches_status(status, ["failed"]))
+
+
+def failures_of(output: Table | Artifact, counts: Mapping[str, int]) -> int | None:
+    """Return how many rows of an output failed, of its rows by the first column that it counts.
+
+    None where its rows have no status.
+    """
+    return count_failed(counts) if isinstance(output, Table) and output.counted[:1] == ("status",) else None
 
 
 def listed_counts(counts: Mapping[str, int]) -> str:
@@ -36,7 +47,8 @@ def listed_counts(counts: Mapping[str, int]) -> str:
 class Progress:
     """How far a stage is after some seconds.
 
-    num_total is None where the number of rows is not known beforehand; num_failed where the table counts no status.
+    num_total is None where the number of rows is not known beforehand; num_failed where the table counts no status;
+    accelerator_busy, a share, where there is none, or the stage does not compute on it.
     """
 
     num_shards: int
@@ -47,6 +59,7 @@ class Progress:
     seconds: float
     num_running_tasks: int = 0
     num_failed_tasks: int = 0
+    accelerator_busy: float | None = None
 
     @property
     def rate(self) -> float:
@@ -68,56 +81,79 @@ class Progress:
         parts.append(f"{self.num_running_tasks} tasks running")
         if self.num_failed_tasks:
             parts.append(f"{self.num_failed_tasks} task attempts failed")
+        if self.accelerator_busy is not None:
+            parts.append(f"GPU {self.accelerator_busy:.0%} busy")
         if self.seconds_left is not None:
-            parts.append(f"about {_duration(self.seconds_left)} left")
+            parts.append(f"about {duration(self.seconds_left)} left")
         return ", ".join(parts)
 
-
-def _duration(seconds: float) -> str:
-    minutes = round(seconds / 60)
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{minutes} min" if minutes < 120 else f"{minutes / 60:.1f} h"
+    def fields(self) -> dict[str, Any]:
+        """Return it for machines, as docs/progress.md says."""
+        return {
+            "shards_done": self.num_done_shards,
+            "shards_total": self.num_shards,
+            "rows": self.num_rows,
+            "rows_total": self.num_total,
+            "rows_per_second": round(self.rate, 3),
+            "failures": self.num_failed,
+            "seconds": round(self.seconds, 1),
+            "eta_seconds": None if self.seconds_left is None else round(self.seconds_left, 1),
+            "tasks_running": self.num_running_tasks,
+            "tasks_failed": self.num_failed_tasks,
+            "accelerator_busy": self.accelerator_busy,
+        }
 
 
 @dataclass
 class _Watch:
-    """Looks at the store and at Spark's status tracker for one stage."""
+    """Looks at the store and at Spark's status tracker for one stage; busy: asked for the accelerators' share."""
 
     context: Context
-    table: Table
+    output: Table | Artifact
     totals: Mapping[int, int] | None
+    busy: Callable[[], float | None] | None
     started: float = field(default_factory=time.monotonic)
     before: Mapping[int, Commit] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.before = self.context.store.commits(self.table)
+        if self.in_shards:
+            self.before = self.context.store.commits(self.output)
+
+    @property
+    def in_shards(self) -> bool:
+        """Whether it can be seen how far the result has come; others are there when they are finished."""
+        return isinstance(self.output, Table) and self.output.sharded
 
     def look(self) -> Progress:
+        busy, tasks = self.busy() if self.busy else None, self._tasks()
+        seconds = time.monotonic() - self.started
+        if not isinstance(self.output, Table) or not self.in_shards:
+            return Progress(1, 0, 0, None, None, seconds, **tasks, accelerator_busy=busy)
         shards = set(self.context.shards)
         if WHOLE in shards:  # a stage that is made at once, of whose results this one has shards
             shards = set(range(self.context.config.index.num_shards))
-        store = self.context.store
-        notes = {shard: note for shard, note in store.notes(self.table).items() if shard in shards}
-        done = {
-            shard: commit
-            for shard, commit in store.commits(self.table).items()
-            if shard in shards and (shard not in self.before or commit.files != self.before[shard].files)
-        }
-        parts: list[Commit | Note] = [*done.values(), *(note for shard, note in notes.items() if shard not in done)]
-        num_rows = sum(each.num_rows for each in parts)
-        num_failed = None
-        if self.table.counted[:1] == ("status",):
-            num_failed = count_failed(count_by_first(each.counts for each in parts))
+        parts, num_done = self._parts(self.output, shards)
         return Progress(
             num_shards=len(shards),
-            num_done_shards=len(done),
-            num_rows=num_rows,
+            num_done_shards=num_done,
+            num_rows=sum(each.num_rows for each in parts),
             num_total=sum(self.totals.values()) if self.totals else None,
-            num_failed=num_failed,
-            seconds=time.monotonic() - self.started,
-            **self._tasks(),
+            num_failed=failures_of(self.output, count_by_first(each.counts for each in parts)),
+            seconds=seconds,
+            **tasks,
+            accelerator_busy=_mean_busy(parts) if busy is None else busy,
         )
+
+    def _parts(self, table: Table, shards: Collection[int]) -> tuple[list[Commit | Note], int]:
+        """Return what this run has made or has under way, and how many shards of it are made."""
+        store = self.context.store
+        notes = {shard: note for shard, note in store.notes(table).items() if shard in shards}
+        done = {
+            shard: commit
+            for shard, commit in store.commits(table).items()
+            if shard in shards and (shard not in self.before or commit.files != self.before[shard].files)
+        }
+        return [*done.values(), *(note for shard, note in notes.items() if shard not in done)], len(done)
 
     def _tasks(self) -> dict[str, int]:
         tracker = self.context.spark.sparkContext.statusTracker()
@@ -128,20 +164,34 @@ class _Watch:
         }
 
 
+def _mean_busy(parts: Iterable[Commit | Note]) -> float | None:
+    """Return the busy share of the tasks' own GPUs, the mean over those that have noted one."""
+    shares = [each.accelerator_busy for each in parts if isinstance(each, Note) and each.accelerator_busy is not None]
+    return sum(shares) / len(shares) if shares else None
+
+
 @contextlib.contextmanager
 def told_progress(
-    context: Context, name: str, output: Table | Artifact, totals: Mapping[int, int] | None, interval: float = _INTERVAL
+    context: Context,
+    name: str,
+    output: Table | Artifact,
+    totals: Mapping[int, int] | None,
+    *,
+    busy: Callable[[], float | None] | None = None,
+    interval: float | None = None,
 ) -> Iterator[None]:
-    """Tell a line every ``interval`` seconds within the block; nothing for a result that is made whole.
+    """Tell how far a stage is every ``interval`` seconds within the block, or as often as whoever listens wants it.
 
-    totals: the rows that each shard will have, where that is known.
+    Of a result that is made whole there is no line for people. totals: the rows that each shard will have, where that
+    is known. busy: returns the share of time in which the stage's accelerators compute, where this machine has them;
+    else it is what the tasks have noted of their own.
     """
-    if isinstance(output, Artifact) or not output.sharded:
-        yield
-        return
-    watch = _Watch(context, output, totals)
+    listener = listener_of(context.tell)
+    watch = _Watch(context, output, totals, busy)
     ended = threading.Event()
-    thread = threading.Thread(target=_tell_until, args=(watch, name, ended, interval), name="progress", daemon=True)
+    interval = listener.interval if interval is None else interval
+    told = partial(_tell_until, watch, name, ended, interval, listener)
+    thread = threading.Thread(target=told, name="progress", daemon=True)
     thread.start()
     try:
         yield
@@ -150,15 +200,21 @@ def told_progress(
         thread.join()
 
 
-def _tell_until(watch: _Watch, name: str, ended: threading.Event, interval: float) -> None:
+def _tell_until(watch: _Watch, name: str, ended: threading.Event, interval: float, listener: Listener) -> None:
     pause = interval
     while not ended.wait(pause):
         looked = time.monotonic()
         try:
             progress = watch.look()
         except Exception as error:  # a look that fails, as where Spark is ending, must not end the stage
-            watch.context.tell(f"{name}: progress is not known: {type(error).__name__}: {error}")
+            listener(f"{name}: progress is not known: {type(error).__name__}: {error}")
             return
-        for line in [*take_messages(watch.context.store, name), progress.line()]:
-            watch.context.tell(f"{name}: {line}")
+        messages = take_messages(watch.context.store, name)
+        line = f"{name}: {progress.line()}" if watch.in_shards else ""
+        try:
+            for each in messages:
+                listener(f"{name}: {each}")
+            listener.hear(Event("progress", line, {"stage": name, **progress.fields()}))
+        except BrokenPipeError:  # nobody reads: the run itself learns of it when it says something
+            return
         pause = max(interval, _LOOKS_COST * (time.monotonic() - looked))

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import re
 from dataclasses import dataclass
+from typing import Any
 
 from landmark_spark.claims import ALL, Part
 from landmark_spark.commits import FORMAT, now
@@ -34,6 +35,22 @@ class RunRecord:
     reason: str
     error: str = ""
     ended: str = dataclasses.field(default_factory=now)
+
+    @property
+    def rate(self) -> float:
+        """Rows a second."""
+        return self.num_rows / self.seconds if self.seconds > 0 else 0.0
+
+    def fields(self) -> dict[str, Any]:
+        """Return it for machines, as docs/progress.md says: all shards that were to be made, rows, seconds, why."""
+        return {
+            "stage": self.stage,
+            "shards_total": self.num_shards,
+            "rows": self.num_rows,
+            "rows_per_second": round(self.rate, 3),
+            "seconds": round(self.seconds, 3),
+            "reason": self.reason,
+        }
 
 
 def write_record(ledger: Ledger, record: RunRecord, part: Part = ALL) -> None:

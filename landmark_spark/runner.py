@@ -17,6 +17,7 @@ from landmark_spark.leftovers import sweep, sweep_folder
 from landmark_spark.pipeline import expectations
 from landmark_spark.planning import Choice, PlannedStage, plan_stages
 from landmark_spark.resources import SparkResources
+from landmark_spark.run_events import Event, Listener, listener_of
 from landmark_spark.run_lock import Asking, held_lock
 from landmark_spark.run_records import RunRecord
 from landmark_spark.schemas import METRICS, Table
@@ -61,19 +62,24 @@ def claimed(choice: Choice, *, draws_world: bool = False) -> tuple[dict[str, Par
 def run(config: Config, choice: Choice, tell: Tell, *, wait: bool = False, command: str = "run") -> list[RunRecord]:
     """Run the chosen stages that are not up to date; Spark starts when the first of them needs it.
 
-    wait: for other runs at work on the same outputs to end. command: what they are told that this one is.
+    tell: a Listener is told the run's events too. wait: for other runs at work on the same outputs to end. command:
+    what they are told that this one is.
     Raises ConfigError, PlanError, StageError, LockedError, what a stage's preflight and opening the session raise, and
     Interrupted, a KeyboardInterrupt, once Spark's tasks have ended and nothing unfinished is left.
     """
     check_places(config)
     store = Store(config.store)
-    resources = SparkResources(config.spark, num_shards=config.index.num_shards, tell=tell)
+    listener = listener_of(tell)
+    resources = SparkResources(config.spark, num_shards=config.index.num_shards, tell=listener)
     asking = Asking(command, *claimed(choice, draws_world=not has_inputs(config)), wait=wait)
-    with Interrupts(tell, AGAIN if choice.force else GOING_ON) as interrupts, held_lock(store, asking, tell) as lock:
+    interruption = Interrupts(
+        lambda line: listener.hear(Event("interrupt", line, {"message": line})), AGAIN if choice.force else GOING_ON
+    )
+    with interruption as interrupts, held_lock(store, asking, listener) as lock:
         store.lock = lock.path
         try:
             try:
-                current = _begin(draw_inputs(config), choice, store, tell)
+                current = _begin(draw_inputs(config), choice, store, listener)
                 return _run_stages(current(resources=resources, lock=lock, interrupts=interrupts))
             except Exception as error:
                 if interrupts.came_with(error):
@@ -85,7 +91,7 @@ def run(config: Config, choice: Choice, tell: Tell, *, wait: bool = False, comma
             raise Interrupted from None
 
 
-def _begin(config: Config, choice: Choice, store: Store, tell: Tell) -> Callable[..., StageRun]:
+def _begin(config: Config, choice: Choice, store: Store, tell: Listener) -> Callable[..., StageRun]:
     """Look over the store and what the chosen stages need, before the first of them runs."""
     inventory = take_inventory(store, config)
     for path, why in store.unreadable.items():

@@ -242,6 +242,8 @@ CANDIDATES = Table(
             _column("centroid", pa.float32(), "similarity to the mean of the landmark's images, -1 to 1"),
             _column("head", pa.float32(), "probability by the linear head; 0 without a head"),
             _column("non_landmark", pa.float32(), "mean similarity to the nearest photos of no landmark"),
+            _column("reference_non_landmark", pa.float32(), "that of the three training images, on average"),
+            _column("references", pa.float32(), "log2(1 + number of its training images)"),
         ]
     ),
     order=("split", "id", "rank"),

@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
+from landmark_spark.accelerator_load import AcceleratorLoad
 from landmark_spark.claims import ALL, Part
 from landmark_spark.commits import WHOLE, Commit, FileEntry, Stamp
 from landmark_spark.contents import find_damage
@@ -29,9 +30,10 @@ from landmark_spark.planning import (
     decide,
     input_digests,
 )
-from landmark_spark.progress import listed_counts, told_progress
+from landmark_spark.progress import failures_of, listed_counts, told_progress
 from landmark_spark.resources import SparkResources, accelerator_workers
 from landmark_spark.row_counts import count_by_first
+from landmark_spark.run_events import Event, Listener
 from landmark_spark.run_lock import RunLock
 from landmark_spark.run_records import RunRecord, read_record, write_record
 from landmark_spark.schemas import Artifact, Table
@@ -43,7 +45,6 @@ from landmark_spark.toy.server import serve_folder
 
 __all__ = ["StageRun"]
 
-Tell = Callable[[str], None]
 Stamps = dict[int, Stamp]
 
 
@@ -58,7 +59,7 @@ class StageRun:
     choice: Choice
     store: Store
     resources: SparkResources
-    tell: Tell
+    tell: Listener
     left_stale: Mapping[str, str]
     expected: Mapping[str, Expectation]
     lock: RunLock
@@ -76,10 +77,11 @@ class StageRun:
         expected = self.expected[stage.name]
         decision = decide(stage, self.config, self.choice, inventory, expected=expected, will_change={})
         if not decision.shards:
+            self.tell.hear(Event("stage_skip", fields={"stage": stage.name, "reason": decision.reason}))
             return RunRecord(stage.name, 0, 0, 0.0, decision.reason)
         started = time.monotonic()
         try:
-            num_rows = self._run(stage, decision, inventory)
+            commits = self._run(stage, decision, inventory)
         except DamagedInputError:
             raise  # what makes the input may be run first
         except (KeyboardInterrupt, Exception) as error:
@@ -87,19 +89,30 @@ class StageRun:
             raise
         self._clear_up(stage)
         seconds = time.monotonic() - started
+        num_rows = sum(commit.num_rows for commit in commits)
         done = RunRecord(stage.name, len(decision.shards), num_rows, seconds, decision.reason)
         write_record(self.store, done, self._part(stage))
-        made = "" if isinstance(stage.outputs[0], Artifact) else f"{num_rows} rows "
-        self.tell(f"{stage.name}: {made}in {seconds:.1f} s")
+        self._tell_end(stage, done, count_by_first([each.counts for each in commits]))
         return done
+
+    def _tell_end(self, stage: Stage, done: RunRecord, counts: Mapping[str, int]) -> None:
+        """Say how a stage went; counts: its rows by the first column that its table counts."""
+        if counts:
+            self.tell(f"{stage.name}: {listed_counts(counts)}")
+        made = "" if isinstance(stage.outputs[0], Artifact) else f"{done.num_rows} rows "
+        line = f"{stage.name}: {made}in {done.seconds:.1f} s"
+        failures = failures_of(stage.outputs[0], counts)
+        self.tell.hear(Event("stage_end", line, {**done.fields(), "failures": failures, "counts": dict(counts)}))
 
     def note_failure(
         self, stage: Stage, error: str, decision: PlannedStage | None = None, seconds: float = 0.0
     ) -> None:
         """Note why a stage failed, for ``status``. Never fails itself: the disk may be full, and there is an error."""
         shards, reason = (decision.shards, decision.reason) if decision else ((), "")
+        failed = RunRecord(stage.name, len(shards), 0, seconds, reason, error)
         with contextlib.suppress(Exception):
-            failed = RunRecord(stage.name, len(shards), 0, seconds, reason, error)
+            self.tell.hear(Event("stage_error", fields={**failed.fields(), "error": error}))
+        with contextlib.suppress(Exception):
             write_record(self.store, failed, self._part(stage))
 
     def _part(self, stage: Stage) -> Part:
@@ -114,9 +127,10 @@ class StageRun:
                 self.store.forget_notes(output, shards)
         sweep_folder(self.store, f"{CHECKPOINTS}/{stage.name}")
 
-    def _run(self, stage: Stage, decision: PlannedStage, inventory: Inventory) -> int:
+    def _run(self, stage: Stage, decision: PlannedStage, inventory: Inventory) -> Collection[Commit]:
         self._check_inputs(stage, decision, inventory)
-        self.tell(f"{stage.name}: {_count(decision)} ({decision.reason})")
+        begun = {"stage": stage.name, "shards_total": len(decision.shards), "reason": decision.reason}
+        self.tell.hear(Event("stage_start", f"{stage.name}: {_count(decision)} ({decision.reason})", begun))
         expected = self.expected[stage.name]
         stamps = {shard: expected.stamp(input_digests(stage, shard, inventory)) for shard in decision.shards}
         return self._make(stage, stamps, inventory, decision.retried)
@@ -139,8 +153,8 @@ class StageRun:
         self.interrupts.install()  # Spark has put a handler of its own there
         return session
 
-    def _make(self, stage: Stage, stamps: Stamps, inventory: Inventory, retried: tuple[int, ...]) -> int:
-        """Call the stage's function and commit what it returns; return the rows of its first output."""
+    def _make(self, stage: Stage, stamps: Stamps, inventory: Inventory, retried: tuple[int, ...]) -> Collection[Commit]:
+        """Call the stage's function and commit what it returns; return the commits of its first output."""
         config = self.config
         with contextlib.ExitStack() as stack:
             if stage.fetches and config.serve_folder:
@@ -162,7 +176,9 @@ class StageRun:
                 stage.version,
             )
             totals = self._totals(stage, stamps, inventory)
-            with _one_line_errors(stage), told_progress(context, stage.name, stage.outputs[0], totals):
+            busy = _busy_share(str(context.spark.sparkContext.master)) if on_accelerator else None
+            told = told_progress(context, stage.name, stage.outputs[0], totals, busy=busy)
+            with _one_line_errors(stage), told:
                 inputs = [self._read(each, context, inventory) for each in stage.reads]
                 workers = accelerator_workers if on_accelerator else contextlib.nullcontext
                 with workers(context.spark.sparkContext):
@@ -176,9 +192,7 @@ class StageRun:
             context.spark.catalog.clearCache()
         for line in take_messages(self.store, stage.name):
             self.tell(f"{stage.name}: {line}")
-        if counts := count_by_first([each.counts for each in commits[0]]):
-            self.tell(f"{stage.name}: {listed_counts(counts)}")
-        return sum(commit.num_rows for commit in commits[0])
+        return commits[0]
 
     def _totals(self, stage: Stage, stamps: Stamps, inventory: Inventory) -> dict[int, int] | None:
         """Return the rows that each shard will have, where that is known beforehand."""
@@ -216,12 +230,22 @@ class StageRun:
 
 def _check_reach(master: str) -> None:
     """Refuse to serve a folder over loopback to executors on other machines: every row would fail."""
-    host = (urlsplit(master).hostname or "") if "://" in master else ""
-    if not (master.startswith("local") or host in ("localhost", "127.0.0.1", "::1")):
+    if not _is_here(master):
         raise PlanError(
             "serve_folder should only be used where all executors are on this machine: it serves over loopback. "
             f"Received: master {master}. Serve the folder by a web server and set base_url"
         )
+
+
+def _is_here(master: str) -> bool:
+    """Tell whether all executors of a master are on this machine, as far as its address says."""
+    host = (urlsplit(master).hostname or "") if "://" in master else ""
+    return master.startswith("local") or host in ("localhost", "127.0.0.1", "::1")
+
+
+def _busy_share(master: str) -> Callable[[], float | None] | None:
+    """Return what says how busy the accelerators of the tasks are: nothing where those may be on other machines."""
+    return AcceleratorLoad().busy if _is_here(master) else None
 
 
 def _count(decision: PlannedStage) -> str:

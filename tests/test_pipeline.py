@@ -8,7 +8,7 @@ import pytest
 from landmark_spark.cli import main
 from landmark_spark.commits import WHOLE
 from landmark_spark.core.submission import parse_submission
-from landmark_spark.retrieval_settings import EVIDENCE
+from landmark_spark.retrieval_settings import FusionSettings
 from landmark_spark.schemas import (
     BOTTLENECKS,
     CANDIDATES,
@@ -123,7 +123,7 @@ def test_training_images_play_test_images_and_none_meets_itself(finished):
     assert all(row["id"] != row["best_reference_id"] for row in verified)
     assert set(playing) <= {row["id"] for row in verified}
     fusion = json.loads((finished / "fusion.json").read_text())
-    assert fusion["learned"] and set(fusion["evidence"]) == set(EVIDENCE)
+    assert fusion["learned"] and set(fusion["evidence"]) == set(FusionSettings().evidence.split())
 
 
 def test_the_model_folder_has_model_classes_history_and_seed(finished):

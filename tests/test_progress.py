@@ -10,8 +10,10 @@ import pytest
 
 from landmark_spark.cli import main
 from landmark_spark.commits import Commit, FileEntry, Note, Stamp, now
+from landmark_spark.messages import teller
 from landmark_spark.progress import Progress, listed_counts, told_progress
 from landmark_spark.row_counts import count_by_first
+from landmark_spark.run_events import Listener
 from landmark_spark.schemas import IMAGES, METRICS
 from landmark_spark.store import Store
 
@@ -59,6 +61,24 @@ def test_counts_add_up_over_shards_by_their_first_column():
     assert listed_counts({"timeout": 1, "ok": 1234}) == "1,234 ok, 1 timeout"
 
 
+def test_a_busy_accelerator_is_told_where_there_is_one():
+    progress = Progress(4, 1, 10, None, None, 20.0, accelerator_busy=0.834)
+    assert progress.line() == "1 of 4 shards, 10 rows, 0 rows/s, 0 tasks running, GPU 83% busy, about 60 s left"
+    assert progress.fields() == {
+        "shards_done": 1,
+        "shards_total": 4,
+        "rows": 10,
+        "rows_total": None,
+        "rows_per_second": 0.5,
+        "failures": None,
+        "seconds": 20.0,
+        "eta_seconds": 60.0,
+        "tasks_running": 0,
+        "tasks_failed": 0,
+        "accelerator_busy": 0.834,
+    }
+
+
 def fake_context(store, lines):
     stage = SimpleNamespace(numActiveTasks=2, numFailedTasks=0)
     tracker = SimpleNamespace(getActiveStageIds=lambda: [5], getStageInfo=lambda number: stage)
@@ -86,6 +106,89 @@ def test_progress_counts_what_this_run_has_committed_and_what_is_being_written(t
     assert "download_images: 1 of 3 shards, 35 of 100 rows" in lines[-1]
     assert "3 failed, 2 tasks running" in lines[-1]
     assert "progress" not in [thread.name for thread in threading.enumerate()]
+
+
+class Heard(Listener):
+    interval = 0.02
+
+    def __init__(self):
+        self.events = []
+
+    def hear(self, event):
+        self.events.append(event)
+
+    def wait_for(self, wanted):
+        deadline = time.monotonic() + 10
+        while not any(map(wanted, self.events)):
+            assert time.monotonic() < deadline, self.events
+            time.sleep(0.01)
+
+
+def test_whoever_listens_hears_events_as_often_as_it_wants(tmp_path):
+    heard = Heard()
+    context = fake_context(Store(str(tmp_path)), [])
+    context.tell = heard
+    with told_progress(context, "download_images", IMAGES, {0: 50, 1: 30, 2: 20}, busy=lambda: 0.25):
+        context.store.commit(commit(1, "new", {"ok": {"h": 28}, "timeout": {"h": 2}}))
+        heard.wait_for(lambda event: event.fields.get("rows") == 30)
+    event = heard.events[-1]
+    assert event.name == "progress"
+    assert event.line.startswith("download_images: 1 of 3 shards, 30 of 100 rows")
+    found = {key: event.fields[key] for key in ("stage", "shards_done", "shards_total", "rows_total", "failures")}
+    assert found == {
+        "stage": "download_images",
+        "shards_done": 1,
+        "shards_total": 3,
+        "rows_total": 100,
+        "failures": 2,
+    }
+    assert event.fields["accelerator_busy"] == 0.25
+    assert event.fields["eta_seconds"] == pytest.approx(event.fields["seconds"] * 7 / 3, abs=0.2)  # 70 rows after 30
+
+
+def test_where_the_accelerators_are_elsewhere_the_tasks_say_how_busy_they_are(tmp_path):
+    heard = Heard()
+    context = fake_context(Store(str(tmp_path)), [])
+    context.tell = heard
+    for shard, busy in ((0, 0.5), (1, None), (2, 1.0)):
+        context.store.leave_note(Note(IMAGES.name, shard, 5, {}, now(), accelerator_busy=busy))
+    with told_progress(context, "download_images", IMAGES, None):
+        heard.wait_for(lambda event: event.name == "progress")
+    assert heard.events[-1].fields["accelerator_busy"] == 0.75
+
+
+def test_of_results_made_whole_machines_hear_the_time_and_what_tasks_say(tmp_path):
+    heard = Heard()
+    context = fake_context(Store(str(tmp_path)), [])
+    context.tell = heard
+    teller(str(tmp_path), "fine_tune")("half the batch: the memory is full")
+    with told_progress(context, "fine_tune", METRICS, None, busy=lambda: 1.0):
+        heard.wait_for(lambda event: event.name == "progress")
+    assert heard.events[0].line == "fine_tune: half the batch: the memory is full"
+    event = next(each for each in heard.events if each.name == "progress")
+    assert event.line == ""
+    assert (event.fields["shards_done"], event.fields["shards_total"], event.fields["rows"]) == (0, 1, 0)
+    assert event.fields["accelerator_busy"] == 1.0
+
+
+def test_progress_ends_quietly_where_nobody_reads(tmp_path):
+    class Gone(Listener):
+        interval = 0.01
+        asked = 0
+
+        def hear(self, event):
+            self.asked += 1
+            raise BrokenPipeError
+
+    gone = Gone()
+    context = fake_context(Store(str(tmp_path)), [])
+    context.tell = gone
+    with told_progress(context, "download_images", IMAGES, None):
+        deadline = time.monotonic() + 10
+        while "progress" in [thread.name for thread in threading.enumerate()] and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert time.monotonic() < deadline
+    assert gone.asked == 1
 
 
 def test_a_look_that_fails_does_not_end_the_stage(tmp_path):

@@ -53,9 +53,10 @@ def fuse_evidence(
             non_landmark_share=settings.non_landmark_share,
         )
     except ValueError as error:
-        context.tell(
-            f"fuse_evidence: warning: the evidence is not weighed, {_ALONE} alone ranks the candidates: {error}"
-        )
+        if context.config.descriptors.is_wanted:
+            context.tell(
+                f"fuse_evidence: warning: the evidence is not weighed, {_ALONE} alone ranks the candidates: {error}"
+            )
         learned = None
     if learned is not None and not learned.num_non_landmark_images:
         context.tell(
@@ -65,6 +66,8 @@ def fuse_evidence(
     text = json.dumps(_described(learned), indent=1) + "\n"
     files = (context.store.write_bytes(FUSION.path, text.encode()),)
     scores = _scored(rows.where("split = 'test'"), None if learned is None else learned.fusion)
+    if settings.max_answers:
+        scores = _held_back(scores, settings.max_answers)
     return gather(scores, SCORES, context.config.index.num_shards), files
 
 
@@ -125,6 +128,15 @@ def _scored(rows: DataFrame, fusion: Fusion | None) -> DataFrame:
         .withColumn("score", score)
         .withColumn("rank", (F.row_number().over(order) - 1).cast("int"))
     )
+
+
+def _held_back(scores: DataFrame, max_answers: int) -> DataFrame:
+    """Weigh down landmarks that are the best answer too often, as ``core.suppression`` does; the ranks stay."""
+    from pyspark.sql import functions as F
+
+    answers = scores.where("rank = 0").groupBy("landmark_id").agg(F.count("*").alias("answers"))
+    factor = F.least(F.lit(1.0), F.lit(float(max_answers)) / F.coalesce("answers", F.lit(1)))
+    return scores.join(answers, on="landmark_id", how="left").withColumn("score", F.col("score") * factor)
 
 
 def _log_odds(fusion: Fusion) -> Column:

@@ -12,13 +12,13 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from landmark_spark.commits import Commit
-from landmark_spark.core.retrieval import RetrievalPlan, find_candidates, whiten_exactly
+from landmark_spark.core.retrieval import References, RetrievalPlan, find_candidates, whiten_exactly
 from landmark_spark.core.retrieval_model import NO_FOLD, RetrievalModel
 from landmark_spark.schemas import CANDIDATES
 from landmark_spark.settings import RetrievalSettings
 from landmark_spark.stages.context import Context
 from landmark_spark.stages.extract_bottlenecks import regroup
-from landmark_spark.stages.train_retrieval import read_descriptors
+from landmark_spark.stages.train_retrieval import NOTE_FILE, read_descriptors
 from landmark_spark.stages.train_top_model import landmarks_of
 from landmark_spark.store import Store, arrow_schema, conform, spark_schema
 
@@ -51,6 +51,8 @@ class _Retrieval:
 
     def __call__(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         model = _load(self)
+        if model is None:
+            return
         for batch in regroup(batches, _QUERIES_AT_ONCE):
             yield from self._in_order(model, batch)
 
@@ -78,7 +80,7 @@ class _Retrieval:
             settings.num_neighbours, settings.power, settings.non_landmark_neighbours, settings.candidates
         )
         queries = whiten_exactly(read_descriptors(batch), model.whitening)
-        found = find_candidates(queries, _references(self, fold), plan)
+        found = find_candidates(queries, _references(model, fold), plan)
         images = pa.array(found.images)
         columns: dict[str, Any] = {
             "id": batch["id"].take(images),
@@ -93,6 +95,8 @@ class _Retrieval:
             "centroid": found.centroid,
             "head": found.head,
             "non_landmark": found.non_landmark,
+            "reference_non_landmark": found.reference_non_landmark,
+            "references": found.references,
             "shard": batch["shard"].take(images),
         }
         schema = arrow_schema(CANDIDATES)
@@ -105,12 +109,12 @@ def _column(values: pa.Array | NDArray[Any], kind: pa.DataType) -> pa.Array:
 
 
 @lru_cache(maxsize=1)
-def _load(task: _Retrieval) -> RetrievalModel:
-    """Load the model, once a Python worker."""
+def _load(task: _Retrieval) -> RetrievalModel | None:
+    """Load the model, once a Python worker; None where there is no training image."""
     with Store(task.store_url).local_files(Commit.from_json(task.model)) as files:
-        return RetrievalModel.load(files)
+        return None if NOTE_FILE in files else RetrievalModel.load(files)
 
 
 @lru_cache(maxsize=2)
-def _references(task: _Retrieval, fold: int) -> Any:
-    return _load(task).references(fold)
+def _references(model: RetrievalModel, fold: int) -> References:
+    return model.references(fold)
