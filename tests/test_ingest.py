@@ -167,7 +167,7 @@ def collection(tmp_path):
         for view in range(3):
             photo = photograph([buildings[index]], (7, index, view))
             put(Path(os.fsdecode(os.fsencode(tmp_path) + b"/photos/" + name)) / f"{view} +&;=.jpg", photo)
-    put(tmp_path / "other" / "scene.jpg", photograph_scene("forest", (7, 1)))
+    put(tmp_path / "other" / "scene.jpg", photograph_scene("field", (7, 1)))
     put(tmp_path / "test" / "unknown.jpg", photograph([buildings[0]], (7, 0, 9)))
     return tmp_path
 
