@@ -4,10 +4,10 @@ import os
 from pathlib import Path
 
 import pytest
-import requests
 
 from landmark_spark.cli import main
 from landmark_spark.config import load_config
+from landmark_spark.core.fetching import FetchLimits, load_fetcher
 from landmark_spark.core.records import Row, parse_rows, resolve_url
 from landmark_spark.core.submission import parse_solution, parse_submission
 from landmark_spark.toy.facades import draw_facade, make_style
@@ -153,7 +153,8 @@ def test_urls_lead_to_the_bytes_of_their_photos_whatever_the_names(tmp_path):
     found = list(parse_rows(lines, with_landmark=True, allow_relative=True))
     assert {type(each) for each in found} == {Row}  # none is refused
     with serve_folder(tmp_path / "photos") as url:
-        bodies = [requests.get(resolve_url(each.url, url), timeout=10).content for each in found]
+        fetch = load_fetcher(FetchLimits(allow_private_addresses=True))
+        bodies = [fetch(resolve_url(each.url, url)).body for each in found]  # as download_images does
     assert sorted(bodies) == sorted(os.fsencode(name) for name in (*names, os.fsdecode(b"\xff\xfe.jpg")))
 
 
@@ -166,7 +167,7 @@ def collection(tmp_path):
         for view in range(3):
             photo = photograph([buildings[index]], (7, index, view))
             put(Path(os.fsdecode(os.fsencode(tmp_path) + b"/photos/" + name)) / f"{view} +&;=.jpg", photo)
-    put(tmp_path / "other" / "scene.jpg", photograph_scene("forest", (7, 1)))
+    put(tmp_path / "other" / "scene.jpg", photograph_scene("field", (7, 1)))
     put(tmp_path / "test" / "unknown.jpg", photograph([buildings[0]], (7, 0, 9)))
     return tmp_path
 
