@@ -14,6 +14,7 @@ from landmark_spark import __version__
 from landmark_spark.config import load_config
 from landmark_spark.core.metrics import evaluate
 from landmark_spark.core.submission import FormatError, parse_solution, parse_submission
+from landmark_spark.doctor_commands import add_doctor_commands
 from landmark_spark.evidence_commands import add_evidence_commands
 from landmark_spark.settings import Config, ConfigError
 from landmark_spark.store_commands import add_store_commands
@@ -93,6 +94,7 @@ def _parser() -> argparse.ArgumentParser:
     status.set_defaults(command=_status)
     add_store_commands(commands, _add_config_options)
     add_evidence_commands(commands, _add_config_options)
+    add_doctor_commands(commands, _add_config_options)
     describe = commands.add_parser("describe", help="print the stages, the tables and the statuses of downloads")
     describe.set_defaults(command=_describe)
     score = commands.add_parser("evaluate", help="print GAP and top-1 of a submission as one JSON object")

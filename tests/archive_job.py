@@ -16,7 +16,8 @@ def where_from(_):
 
     own = (f"{sys.prefix}/", f"{os.environ['SPARK_HOME']}/python/", "/usr/lib/", "/lib/", "/proc/", "/dev/")
     modules = {str(getattr(each, "__file__", None) or "") for each in list(sys.modules.values())}
-    mapped = {line.split(maxsplit=5)[5].strip() for line in Path("/proc/self/maps").open() if len(line.split()) > 5}
+    lines = Path("/proc/self/maps").read_text().splitlines()
+    mapped = {line.split(maxsplit=5)[5] for line in lines if len(line.split()) > 5}
     used = {os.path.realpath(each) for each in modules | mapped if each.startswith("/")}
     known = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     command = ["python3", "-c", "import landmark_spark"]
@@ -38,5 +39,6 @@ if __name__ == "__main__":
 
     status = main(["run", *sys.argv[1:]])
     context = SparkSession.builder.getOrCreate().sparkContext
-    print("seen:", json.dumps(context.parallelize(range(4), 4).map(where_from).collect()))
+    seen = context.parallelize(range(4), 4).map(where_from).collect()
+    sys.stdout.write(f"seen: {json.dumps(seen)}\n")
     sys.exit(status)

@@ -29,7 +29,8 @@ def environment():
 def bare_environment():
     """Of a node that has Java, Spark and what its system ships, and does not know this project or its Python."""
     known = environment()
-    kept = {name: known[name] for name in ("JAVA_HOME", "SPARK_HOME", "SPARK_LOCAL_IP", "SPARK_DAEMON_JAVA_OPTS")}
+    names = ("JAVA_HOME", "SPARK_HOME", "SPARK_LOCAL_IP", "SPARK_DAEMON_JAVA_OPTS")
+    kept = {name: known[name] for name in names if name in known}
     return kept | {"PATH": "/usr/bin:/bin", "HOME": "/nonexistent"}
 
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from standalone import ROOT, bare_environment, spark_submit, standalone_cluster
 
-from landmark_spark.store import Store
 from landmark_spark.schemas import IMAGES
+from landmark_spark.store import Store
 from scripts.archive.interpreter import ArchiveError
 from scripts.archive.locked import files_of, locked_versions, with_requirements
 from scripts.archive.packing import open_archive
@@ -24,7 +24,7 @@ TESTS = Path(__file__).resolve().parent
 
 def test_a_lock_file_names_each_package_once_with_its_version(tmp_path):
     lock = tmp_path / "requirements.lock"
-    lock.write_text("# c\nruamel.yaml==0.18 \\\n    --hash=sha256:aa==\n    # via x\nA_b[c]==1.0 ; python_version>'3'\n")
+    lock.write_text("# c\nruamel.yaml==0.18 \\\n    --hash=sha256:aa==\n    # via x\nA_b[c]==1.0 ; sys_platform=='x'\n")
     assert locked_versions(lock) == {"ruamel-yaml": "0.18", "a-b": "1.0"}
 
 
@@ -43,7 +43,9 @@ def test_a_part_has_what_its_packages_require():
 
 
 def test_another_version_than_the_locked_one_is_refused():
-    with pytest.raises(ArchiveError, match=r"idna should have the locked version 0\.1\. Received: "):
+    with pytest.raises(
+        ArchiveError, match=r"idna should have the locked version 0\.1; run scripts/install\. Received: "
+    ):
         list(files_of({"idna": "0.1"}))
     with pytest.raises(ArchiveError, match=r"no-such-package 1 should be installed"):
         list(files_of({"no-such-package": "1"}))
@@ -81,7 +83,7 @@ def test_a_file_that_was_changed_after_its_installation_is_refused_and_leaves_no
 
 
 # What index_images and download_images import: without the networks, which take 2 of 3 GB.
-PART = ["pyarrow", "pandas", "numpy", "opencv-python", "pillow", "requests", "certifi", "fsspec", "pyyaml"]
+PART = ["pyarrow", "numpy", "opencv-python", "pillow", "requests", "certifi", "fsspec", "pyyaml"]
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +105,7 @@ def test_the_archive_has_the_locked_versions_and_no_other_package(archive):
     assert {name.lower().replace("_", "-"): number for name, _, number in found} == told["packages"]
     assert told["packages"].items() <= locked_versions(ROOT / "requirements.lock").items()
     assert told["python"] == ".".join(map(str, sys.version_info[:3]))
-    assert not [each for each in names if "pytest" in each or each.startswith("/") or "__pycache__" in each]
+    assert not [each for each in names if "/pytest" in each or each.startswith("/") or "__pycache__" in each]
 
 
 @pytest.mark.jvm
@@ -127,5 +129,5 @@ def test_nodes_that_know_nothing_of_the_project_run_it_from_the_archive(archive,
         assert each["path"] == "/usr/bin:/bin"
         assert each["without_the_archive"] == ["ModuleNotFoundError: No module named 'landmark_spark'"]
     statuses = Store(str(tmp_path / "store")).read_arrow(IMAGES, ["status"])["status"].to_pylist()
-    assert len(statuses) == 48  # 4 landmarks of 6 photos, 24 test photos
-    assert statuses.count("ok") >= 40
+    assert len(statuses) == 52  # 4 landmarks of 6 photos, 24 test photos, 4 of no landmark
+    assert statuses.count("ok") > 40

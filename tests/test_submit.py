@@ -38,10 +38,12 @@ def test_without_an_archive_nothing_is_added_to_the_profile(checkout):
 
 
 def test_in_client_mode_the_driver_keeps_its_own_python(checkout):
-    status, words, _ = submit(checkout, "--archive", "environment.tar.gz", "jobs/pipeline.py", "--deploy-mode", "cluster")
+    status, words, _ = submit(
+        checkout, "--archive", "environment.tar.gz", "jobs/pipeline.py", "--deploy-mode", "cluster"
+    )
     driver = f"spark.pyspark.driver.python={checkout}/.venv/bin/python"
     added = ["--conf", "spark.archives=environment.tar.gz#environment", "--conf", PYTHON, "--conf", driver]
-    assert (status, words[2:]) == (0, [*added, "jobs/pipeline.py", "--deploy-mode", "cluster"])
+    assert (status, words[2:]) == (0, [*added, *given])
 
 
 @pytest.mark.parametrize("profile", ["yarn", "kubernetes"])
@@ -63,7 +65,11 @@ def test_the_deploy_mode_of_the_command_line_wins_over_the_profile(checkout):
     ("profile", "words", "wanted"),
     [
         ("standalone", ["--archive"], "--archive should be followed by a file"),
-        ("standalone", ["--archive", "none.tar.gz"], "should be a file of scripts/build or a URL. Received: none.tar.gz"),
+        (
+            "standalone",
+            ["--archive", "none.tar.gz"],
+            "should be a file of scripts/build or a URL. Received: none.tar.gz",
+        ),
         ("local", ["--archive", "environment.tar.gz"], "an archive is for a cluster"),
         ("mesos", [], "SPARK_PROFILE should be local, standalone, yarn or kubernetes. Received: mesos"),
     ],

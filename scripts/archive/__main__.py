@@ -90,7 +90,9 @@ def _description(versions: dict[str, str]) -> dict[str, object]:
 
 def _needs() -> str:
     library, version = platform.libc_ver()
-    return f"Linux on {platform.machine()}, {library} {version} or newer, libstdc++, Java 17 or 21, Spark 4.0; no Python"
+    return (
+        f"Linux on {platform.machine()}, {library} {version} or newer, libstdc++, Java 17 or 21, Spark 4.0; no Python"
+    )
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -98,7 +100,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("output", nargs="?", type=Path, default=Path("build/environment.tar.gz"))
     parser.add_argument("--level", type=int, default=1, choices=range(10), help="of gzip; 0 = not compressed (1)")
     parser.add_argument(
-        "--only", nargs="+", metavar="PACKAGE", help="these packages of the lock and what they require, for a part of it"
+        "--only",
+        nargs="+",
+        metavar="PACKAGE",
+        help="a part: these packages of the lock and what they require",
     )
     return parser
 

@@ -50,7 +50,9 @@ def with_requirements(names: Collection[str], versions: Mapping[str, str]) -> di
             raise ArchiveError(f"the lock file should name {name}. Received: it does not")
         chosen[name] = versions[name]
         required = [Requirement(each) for each in _installed(name, versions[name]).requires or []]
-        waiting += [_normal(each.name) for each in required if each.marker is None or each.marker.evaluate({"extra": ""})]
+        waiting += [
+            _normal(each.name) for each in required if each.marker is None or each.marker.evaluate({"extra": ""})
+        ]
     return chosen
 
 
@@ -73,9 +75,13 @@ def _installed(name: str, version: str) -> Distribution:
     try:
         found = distribution(name)
     except PackageNotFoundError:
-        raise ArchiveError(f"{name} {version} should be installed, as locked. Received: none; run scripts/install") from None
+        raise ArchiveError(
+            f"{name} {version} should be installed, as locked. Received: none; run scripts/install"
+        ) from None
     if found.version != version:
-        raise ArchiveError(f"{name} should have the locked version {version}. Received: {found.version}; run scripts/install")
+        raise ArchiveError(
+            f"{name} should have the locked version {version}. Received: {found.version}; run scripts/install"
+        )
     return found
 
 
