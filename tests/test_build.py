@@ -43,9 +43,7 @@ def test_a_part_has_what_its_packages_require():
 
 
 def test_another_version_than_the_locked_one_is_refused():
-    with pytest.raises(
-        ArchiveError, match=r"idna should have the locked version 0\.1; run scripts/install\. Received: "
-    ):
+    with pytest.raises(ArchiveError, match=r"idna should have the locked version 0\.1; .*Received: \d"):
         list(files_of({"idna": "0.1"}))
     with pytest.raises(ArchiveError, match=r"no-such-package 1 should be installed"):
         list(files_of({"no-such-package": "1"}))

@@ -38,9 +38,8 @@ def test_without_an_archive_nothing_is_added_to_the_profile(checkout):
 
 
 def test_in_client_mode_the_driver_keeps_its_own_python(checkout):
-    status, words, _ = submit(
-        checkout, "--archive", "environment.tar.gz", "jobs/pipeline.py", "--deploy-mode", "cluster"
-    )
+    given = ["jobs/pipeline.py", "--deploy-mode", "cluster"]  # the job's own words do not count
+    status, words, _ = submit(checkout, "--archive", "environment.tar.gz", *given)
     driver = f"spark.pyspark.driver.python={checkout}/.venv/bin/python"
     added = ["--conf", "spark.archives=environment.tar.gz#environment", "--conf", PYTHON, "--conf", driver]
     assert (status, words[2:]) == (0, [*added, *given])

@@ -75,12 +75,10 @@ def _installed(name: str, version: str) -> Distribution:
     try:
         found = distribution(name)
     except PackageNotFoundError:
-        raise ArchiveError(
-            f"{name} {version} should be installed, as locked. Received: none; run scripts/install"
-        ) from None
+        raise ArchiveError(f"{name} {version} should be installed, as locked; run scripts/install") from None
     if found.version != version:
         raise ArchiveError(
-            f"{name} should have the locked version {version}. Received: {found.version}; run scripts/install"
+            f"{name} should have the locked version {version}; run scripts/install. Received: {found.version}"
         )
     return found
 
