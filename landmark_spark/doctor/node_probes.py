@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import os
 import re
 import socket
 import time
@@ -51,8 +52,9 @@ class Sight:
 
 def see_nodes(config: Config, question: dict[str, Any], tell: Callable[[str], None], *, has_java: bool) -> Sight:
     """Open a session as a run does, and stop it; has_java: whether it is worth trying."""
-    master = config.spark.master
-    if not has_java:
+    submitted = "PYSPARK_GATEWAY_PORT" in os.environ  # Java runs already, on a master of its own choice
+    master = "the master of spark-submit" if submitted else config.spark.master
+    if not has_java and not submitted:
         return Sight(Check("spark", "failed", "not tried without Java", "see java"), master)
     tell(f"Spark on {master} ...")
     resources = SparkResources(config.spark, num_shards=config.index.num_shards, tell=tell)
