@@ -40,5 +40,5 @@ if __name__ == "__main__":
     status = main(["run", *sys.argv[1:]])
     context = SparkSession.builder.getOrCreate().sparkContext
     seen = context.parallelize(range(4), 4).map(where_from).collect()
-    sys.stdout.write(f"seen: {json.dumps(seen)}\n")
+    sys.stdout.write(f"driver: {sys.executable}\nseen: {json.dumps(seen)}\n")
     sys.exit(status)

@@ -14,7 +14,7 @@ from java_options import java_options
 
 from landmark_spark.session import find_java
 
-__all__ = ["ROOT", "bare_environment", "environment", "spark_submit", "standalone_cluster", "start_submit"]
+__all__ = ["ROOT", "SPARK", "bare_environment", "environment", "spark_submit", "standalone_cluster", "start_submit"]
 
 ROOT = Path(__file__).resolve().parent.parent
 SPARK = Path(pyspark.__file__).parent

@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import json
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -11,7 +12,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
-from standalone import ROOT, bare_environment, spark_submit, standalone_cluster
+from java_options import java_options
+from standalone import ROOT, SPARK, bare_environment, spark_submit, standalone_cluster
 
 from landmark_spark.schemas import IMAGES
 from landmark_spark.store import Store
@@ -106,26 +108,71 @@ def test_the_archive_has_the_locked_versions_and_no_other_package(archive):
     assert not [each for each in names if "/pytest" in each or each.startswith("/") or "__pycache__" in each]
 
 
+@pytest.fixture(scope="module")
+def bare_cluster(tmp_path_factory):
+    """The master's URL and the folder of two workers that know neither the project nor its Python."""
+    folder = tmp_path_factory.mktemp("bare")
+    with standalone_cluster(folder, known=bare_environment()) as master:
+        yield master, folder
+
+
+def assert_all_is_from_the_archive(printed, store):
+    """Check what archive_job.py printed, and the pictures that it fetched; return where its executors' Pythons are."""
+    (line,) = [each for each in printed.splitlines() if each.startswith("seen: ")]
+    seen = json.loads(line.removeprefix("seen: "))
+    for each in seen:
+        assert Path(each["prefix"]).name == "environment"
+        assert each["project"].startswith(each["prefix"])
+        assert each["outside"] == []
+        assert each["path"] == "/usr/bin:/bin"
+        assert each["without_the_archive"] == ["ModuleNotFoundError: No module named 'landmark_spark'"]
+    statuses = Store(str(store)).read_arrow(IMAGES, ["status"])["status"].to_pylist()
+    assert len(statuses) == 52  # 4 landmarks of 6 photos, 24 test photos, 4 of no landmark
+    assert statuses.count("ok") > 40
+    return {Path(each["prefix"]) for each in seen}
+
+
 @pytest.mark.jvm
-def test_nodes_that_know_nothing_of_the_project_run_it_from_the_archive(archive, tiny_arguments, tmp_path):
+def test_nodes_that_know_nothing_of_the_project_run_it_from_the_archive(
+    bare_cluster, archive, tiny_arguments, tmp_path
+):
+    master, folder = bare_cluster
     properties = {
         "spark.archives": f"{archive}#environment",
         "spark.pyspark.python": "./environment/bin/python",
         "spark.pyspark.driver.python": sys.executable,
     }
     words = [*tiny_arguments("run", tmp_path / "store")[1:], "--to", "download_images"]
-    with standalone_cluster(tmp_path, known=bare_environment()) as master:
-        printed = spark_submit(master, TESTS / "archive_job.py", words, properties=properties)
-    (line,) = [each for each in printed.splitlines() if each.startswith("seen: ")]
-    seen = json.loads(line.removeprefix("seen: "))
-    assert len({each["prefix"] for each in seen}) == 2  # of both executors
-    for each in seen:
-        assert Path(each["prefix"]).name == "environment"
-        assert Path(each["prefix"]).is_relative_to(tmp_path)  # a worker's own folder
-        assert each["project"].startswith(each["prefix"])
-        assert each["outside"] == []
-        assert each["path"] == "/usr/bin:/bin"
-        assert each["without_the_archive"] == ["ModuleNotFoundError: No module named 'landmark_spark'"]
-    statuses = Store(str(tmp_path / "store")).read_arrow(IMAGES, ["status"])["status"].to_pylist()
-    assert len(statuses) == 52  # 4 landmarks of 6 photos, 24 test photos, 4 of no landmark
-    assert statuses.count("ok") > 40
+    printed = spark_submit(master, TESTS / "archive_job.py", words, properties=properties)
+    prefixes = assert_all_is_from_the_archive(printed, tmp_path / "store")
+    assert len(prefixes) == 2  # of both executors,
+    assert all(each.is_relative_to(folder) for each in prefixes)  # each in its worker's own folder
+
+
+@pytest.mark.jvm
+def test_the_driver_runs_on_a_node_from_an_archive_that_lies_unpacked(bare_cluster, archive, tiny_arguments, tmp_path):
+    master, folder = bare_cluster
+    unpacked = tmp_path / "environment"
+    unpacked.mkdir()
+    subprocess.run(["tar", "-xzf", archive, "-C", unpacked], check=True)
+    job = shutil.copy(TESTS / "archive_job.py", unpacked)
+    words = [*tiny_arguments("run", tmp_path / "store")[1:], "--to", "download_images"]
+    command = [SPARK / "bin" / "spark-submit", "--master", master, "--deploy-mode", "cluster"]
+    command += ["--class", "org.apache.spark.deploy.PythonRunner"]
+    given = {"spark.pyspark.python": unpacked / "bin" / "python", "spark.ui.enabled": "false"}
+    given |= {"spark.standalone.submit.waitAppCompletion": "true", "spark.executor.extraJavaOptions": java_options()}
+    command += [word for key, value in given.items() for word in ("--conf", f"{key}={value}")]
+    jar = next((SPARK / "jars").glob("slf4j-api-*.jar"))  # any will do: spark-submit wants one
+    done = subprocess.run(
+        [*command, jar, job, "", *words],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=bare_environment(),
+        timeout=300,
+    )
+    (driver,) = folder.glob("work*/driver-*")
+    printed = (driver / "stdout").read_text()
+    assert "is FINISHED" in done.stderr, done.stderr + printed + (driver / "stderr").read_text()
+    assert assert_all_is_from_the_archive(printed, tmp_path / "store") == {unpacked}
+    assert f"driver: {unpacked}/bin/python\n" in printed
