@@ -6,6 +6,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from played_kubernetes import played_kubernetes
+from standalone import SPARK, environment
 
 ROOT = Path(__file__).resolve().parent.parent
 PYTHON = "spark.pyspark.python=./environment/bin/python"
@@ -78,3 +80,23 @@ def test_what_cannot_be_submitted_is_refused_in_a_line(checkout, profile, words,
     assert (status, printed) == (2, [])
     assert wanted in error
     assert error.count("\n") == 1
+
+
+@pytest.mark.jvm
+def test_on_kubernetes_the_drivers_pod_runs_the_job_of_the_image_with_its_python(checkout):
+    program = checkout / ".venv" / "bin" / "spark-submit"
+    program.write_text(f'#!/bin/sh\nexec {SPARK}/bin/spark-submit "$@"\n')
+    with played_kubernetes() as (master, created):
+        words = ["--master", master, "--conf", "spark.kubernetes.submission.waitAppCompletion=false"]
+        words += ["local:///opt/landmark_spark/jobs/pipeline.py", "--config", "/data/my.yaml"]
+        status, _, error = submit(checkout, *words, profile="kubernetes", JAVA_HOME=environment()["JAVA_HOME"])
+    assert status == 0, error
+    (pod,) = [each for each in created if each["kind"] == "Pod"]
+    (container,) = pod["spec"]["containers"]
+    assert container["image"] == "landmark-spark:0.1.0"
+    assert container["args"][0] == "driver"
+    assert container["args"][-3:] == ["local:///opt/landmark_spark/jobs/pipeline.py", "--config", "/data/my.yaml"]
+    given = {each["name"]: each.get("value") for each in container["env"]}
+    assert given["PYSPARK_PYTHON"] == given["PYSPARK_DRIVER_PYTHON"] == "/opt/environment/bin/python"
+    assert container["resources"]["limits"]["memory"] == "4096Mi"  # 2 GB and 2 GB of overhead
+    assert pod["spec"]["serviceAccountName"] == "spark"

@@ -109,7 +109,7 @@ def _judge(config: Config, driver: Node, sight: Sight) -> list[Check]:
     if nodes:
         checks += [each(driver, nodes) for each in (judgement.judge_python, judgement.judge_project)]
         checks += [judgement.judge_packages(driver, nodes), judgement.judge_gpus(nodes, sight.gpus_wanted)]
-    by_name = {"driver": driver} | {each.place: each for each in nodes}
+    by_name = {"the driver": driver} | {each.place: each for each in nodes}
     served = bool(config.serve_folder or not config.inputs.train_csv)
     return [
         *checks,

@@ -180,16 +180,18 @@ def judge_network(driver: Node, nodes: Sequence[Node], *, served_to: str = "") -
 
 def judge_disk(store: str, store_free: int | None, nodes: Mapping[str, Node]) -> Check:
     """Free bytes of the store, where it is local, and of each node's folders; by who has them."""
-    places = {f"{who}: {folder}": free for who, each in nodes.items() for folder, free in each.free_bytes.items()}
+    places = {(folder, who): free for who, each in nodes.items() for folder, free in each.free_bytes.items()}
     if store_free is not None:
-        places[f"store: {store}"] = store_free
-    worst = sorted(places.items(), key=lambda place: place[1])
-    told = _listed(f"{free / 1e9:.1f} GB in {place}" for place, free in worst)
-    if worst and worst[0][1] < _LEAST_BYTES:
+        places[store, "the driver"] = store_free
+    if not places:
+        return Check("disk", "warning", "no folder could be looked at", "see store")
+    (folder, who), free = min(places.items(), key=lambda place: place[1])
+    told = f"{free / 1e9:.1f} GB free in {folder}" + ("" if folder in who else f" on {who}")
+    if free < _LEAST_BYTES:
         return Check("disk", "failed", told, f"free at least {_LEAST_BYTES / 1e9:g} GB there")
-    if worst and worst[0][1] < _FEW_BYTES:
+    if free < _FEW_BYTES:
         return Check("disk", "warning", told, f"under {_FEW_BYTES / 1e9:g} GB: a large run may fill it")
-    return Check("disk", "ok", f"at least {told}")
+    return Check("disk", "ok", f"{told}, and no less elsewhere")
 
 
 def _minor(version: str) -> str:

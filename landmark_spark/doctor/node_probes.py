@@ -86,7 +86,9 @@ def _seen(
         return Sight(Check("spark", "failed", found, _EXECUTORS_ADVICE), master)
     except Exception as error:
         return Sight(Check("spark", "failed", cause_of(error), _SPARK_ADVICE), master)
-    spark = Check("spark", "ok", f"Spark {context.version} on {master}, {num_executors} executor(s)")
+    spark = Check(
+        "spark", "ok", f"Spark {context.version} on {master}, {num_executors} executor{'s' * (num_executors > 1)}"
+    )
     asked = question | {"gpus": wanted > 0}
     try:
         nodes = limited(lambda: _ask(resources, context, asked, num_executors), _SECONDS_FOR_NODES)

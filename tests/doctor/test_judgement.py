@@ -151,7 +151,11 @@ def test_pictures_that_the_run_serves_are_for_executors_of_this_machine():
 def test_free_disk_is_judged_by_the_fullest_place(free, state):
     check = judge_disk("/store", free, {"driver": DRIVER})
     assert check.state == state
-    assert "in store: /store" in check.found
+    assert check.found.startswith(f"{free / 1e9:.1f} GB free in /store on the driver")
+
+
+def test_a_folder_that_could_not_be_looked_at_is_not_taken_for_a_full_one():
+    assert judge_disk("s3://bucket/store", None, {"driver": replace(DRIVER, free_bytes={})}).state == "warning"
 
 
 def test_silent_executors_are_judged_by_what_spark_says():
