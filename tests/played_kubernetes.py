@@ -22,7 +22,8 @@ def played_kubernetes():
             told = wanted | {"metadata": wanted["metadata"] | {"uid": f"{len(created)}", "namespace": "default"}}
             self._answer(201, told)
 
-        do_PATCH = do_POST
+        def do_PATCH(self):
+            self.do_POST()
 
         def do_GET(self):
             self._answer(404, {"kind": "Status", "status": "Failure", "code": 404, "reason": "NotFound"})
