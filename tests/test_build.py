@@ -92,7 +92,8 @@ def archive(tmp_path_factory):
     command = [sys.executable, "-m", "scripts.archive", path, "--level", "0", "--only", *PART]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    return path
+    yield path
+    path.unlink()  # pytest keeps the folders of three runs
 
 
 @pytest.mark.jvm
@@ -114,6 +115,7 @@ def bare_cluster(tmp_path_factory):
     folder = tmp_path_factory.mktemp("bare")
     with standalone_cluster(folder, known=bare_environment()) as master:
         yield master, folder
+    shutil.rmtree(folder)
 
 
 def assert_all_is_from_the_archive(printed, store):
@@ -176,3 +178,4 @@ def test_the_driver_runs_on_a_node_from_an_archive_that_lies_unpacked(bare_clust
     assert "is FINISHED" in done.stderr, done.stderr + printed + (driver / "stderr").read_text()
     assert assert_all_is_from_the_archive(printed, tmp_path / "store") == {unpacked}
     assert f"driver: {unpacked}/bin/python\n" in printed
+    shutil.rmtree(unpacked)
