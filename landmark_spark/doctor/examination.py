@@ -21,6 +21,7 @@ from landmark_spark.pipeline import STAGES
 from landmark_spark.session import cause_of, java_versions
 from landmark_spark.settings import Config
 from landmark_spark.stages.download_worker import worker_of
+from landmark_spark.whole_files import is_local
 
 if TYPE_CHECKING:
     from landmark_spark.doctor.node_probes import Sight
@@ -30,6 +31,7 @@ __all__ = ["examine"]
 _SECONDS_FOR_JAVA = 20.0
 _SECONDS_FOR_WEIGHTS = 120.0  # a network other than VGG16 is built once in a process of its own
 _SECONDS_FOR_DRIVER = 150.0  # of these 90 are the framework's where a GPU is there
+_SECONDS_FOR_STORE = 30.0
 _SECONDS_A_URL = 10.0
 _WITH_WEIGHTS = ("extract_bottlenecks", "extract_global_descriptors", "train_delf")
 _WEIGHTS_ADVICE = "run scripts/fetch_weights, or set $LANDMARK_SPARK_WEIGHTS to the file or its folder"
@@ -66,14 +68,13 @@ def _check_java() -> Check:
 
 def _check_weights(config: Config) -> Check:
     """Ask the stages that need weights for what they look for before a run; they say themselves what is wrong."""
-    asked = [stage for stage in STAGES if stage.name in _WITH_WEIGHTS and stage.preflight is not None]
-    for stage in asked:
-        assert stage.preflight is not None
-        try:
-            stage.preflight(config)
-        except Exception as error:
-            return Check("weights", "failed", f"{stage.name}: {' '.join(str(error).split())}", _WEIGHTS_ADVICE)
-    return Check("weights", "ok", f"{', '.join(stage.name for stage in asked)} find theirs")
+    for stage in STAGES:
+        if stage.name in _WITH_WEIGHTS and stage.preflight is not None:
+            try:
+                stage.preflight(config)
+            except Exception as error:
+                return Check("weights", "failed", f"{stage.name}: {' '.join(str(error).split())}", _WEIGHTS_ADVICE)
+    return Check("weights", "ok", f"{', '.join(_WITH_WEIGHTS)} find theirs")
 
 
 def _question(config: Config, left_there: str) -> dict[str, Any]:
@@ -134,26 +135,34 @@ def _free_bytes(store: str) -> int | None:
 def _left_in_store(store: str) -> Iterator[str]:
     """Leave a file in the store for the executors to find; give its name below it, "" where it cannot be written.
 
-    Afterwards the file is gone, and so is the store if it was not there before.
+    Afterwards the file is gone, and so is a local store's folder that was not there before.
     """
-    import fsspec
-
     name = f"_doctor-{uuid.uuid4().hex[:12]}"
-    files: Any = None
-    path, made = "", False
     try:
-        try:
-            files, root = fsspec.core.url_to_fs(store)
-            path = f"{root.rstrip('/')}/{name}"
-            made = not files.exists(root)
-            files.makedirs(root, exist_ok=True)
-            limited(lambda: files.pipe_file(path, b"left by the driver"), _SECONDS_FOR_JAVA)
-        except Exception:  # told by the check of the store
-            name = ""
+        take_away = limited(lambda: _leave(store, name), _SECONDS_FOR_STORE)
+    except Exception:  # told by the check of the store
+        yield ""
+        return
+    try:
         yield name
     finally:
         with contextlib.suppress(Exception):
-            files.rm_file(path)
+            limited(take_away, _SECONDS_FOR_STORE)
+
+
+def _leave(store: str, name: str) -> Callable[[], None]:
+    """Write a file into the store; return what takes it away again."""
+    import fsspec
+
+    files, root = fsspec.core.url_to_fs(store)
+    path = f"{root.rstrip('/')}/{name}"
+    made = is_local(files) and not files.exists(root)
+    files.makedirs(root, exist_ok=True)
+    files.pipe_file(path, b"left by the driver")
+
+    def take_away() -> None:
+        files.rm_file(path)
         if made:
-            with contextlib.suppress(Exception):
-                files.rmdir(path.rpartition("/")[0])
+            files.rmdir(root)
+
+    return take_away

@@ -56,6 +56,11 @@ def test_every_step_is_tried_in_a_store_that_is_left_as_it_was(tmp_path):
     assert [each.name for each in tmp_path.iterdir()] == ["left"]
 
 
+def test_a_store_may_be_a_url():
+    node = Node(**take_facts(QUESTION | {"store": "memory://doctor"}))
+    assert set(node.store.values()) == {""}
+
+
 def test_the_first_failing_step_ends_the_trial(tmp_path):
     node = Node(**take_facts(QUESTION | {"store": str(tmp_path), "left_there": "gone"}))
     assert list(node.store) == ["reach", "find"]
