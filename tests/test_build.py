@@ -82,8 +82,9 @@ def test_a_file_that_was_changed_after_its_installation_is_refused_and_leaves_no
     assert [each.name for each in tmp_path.iterdir()] == ["a.py"]
 
 
-# What index_images and download_images import: without the networks, which take 2 of 3 GB.
-PART = ["pyarrow", "numpy", "opencv-python", "pillow", "requests", "certifi", "fsspec", "pyyaml"]
+# What a driver imports, and index_images and download_images on the nodes: without the networks, 2 of 2.4 GB.
+PART = ["pyarrow", "pandas", "numpy", "opencv-python", "pillow", "requests", "certifi", "fsspec", "pyyaml"]
+PART += ["jinja2", "matplotlib"]
 
 
 @pytest.fixture(scope="module")
