@@ -14,6 +14,7 @@ from landmark_spark import __version__
 from landmark_spark.config import load_config
 from landmark_spark.core.metrics import evaluate
 from landmark_spark.core.submission import FormatError, parse_solution, parse_submission
+from landmark_spark.doctor_commands import add_doctor_commands
 from landmark_spark.evidence_commands import add_evidence_commands
 from landmark_spark.identify_commands import add_identify_commands
 from landmark_spark.ingest_commands import add_ingest_commands
@@ -107,6 +108,7 @@ def command_parser() -> argparse.ArgumentParser:
     add_store_commands(commands, _add_config_options)
     add_evidence_commands(commands, _add_config_options)
     add_identify_commands(commands, _add_config_options)
+    add_doctor_commands(commands, _add_config_options)
     describe = commands.add_parser("describe", help="print the stages, the tables and the statuses of downloads")
     describe.add_argument("--markdown", action="store_true", help="the whole reference: docs/reference.md")
     describe.set_defaults(command=_describe, parser=parser)
