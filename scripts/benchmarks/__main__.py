@@ -45,8 +45,17 @@ def _parser() -> argparse.ArgumentParser:
     fetching.add_argument("--pairs", type=_at_least(1), help=f"runs of each side (default {MIN_PAIRS}; quick: 1)")
     fetching.add_argument("--only", choices=list(download.PARTS), help="one part of the benchmark")
     fetching.set_defaults(run=_run_download)
-    scaling = names.add_parser("scale", help="the first two stages at the challenge's size")
-    scaling.set_defaults(run=lambda options, write: scale.measure(write, quick=options.quick))
+    scaling = names.add_parser("scale", help="stages at the challenge's size: the driver's memory")
+    scaling.add_argument("--only", choices=list(scale.PARTS), help="the first two stages, or the whole store")
+    scaling.add_argument("--shards", type=_at_least(1), help="of the whole store (default 1,024; quick: 4)")
+    scaling.set_defaults(
+        run=lambda options, write: scale.measure(
+            write,
+            quick=options.quick,
+            parts=[options.only] if options.only else scale.PARTS,
+            num_shards=options.shards,
+        )
+    )
     inferring = names.add_parser("inference", help="the extraction against Spark's own ways and the bare network")
     inferring.add_argument("--images", type=_at_least(4), help=f"of one run (default {NUM_EXTRACTED}; quick: 8)")
     inferring.add_argument("--pairs", type=_at_least(1), help=f"runs of each side (default {MIN_PAIRS}; quick: 1)")
