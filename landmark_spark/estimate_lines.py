@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 from landmark_spark.core.estimates import Cluster, StageEstimate, Workload, total_cost, total_seconds
@@ -34,14 +35,16 @@ def estimate_rows(estimates: Sequence[StageEstimate], *, with_cost: bool) -> tup
             each.stage,
             f"{each.num_rows:,}" if each.num_rows else "",
             amount(each.num_bytes),
-            duration(each.seconds),
+            duration(each.seconds) if math.isfinite(each.seconds) else "does not fit",
             each.bottleneck,
-            *([f"{each.cost:,.2f}"] if with_cost else []),
+            *([f"{each.cost:,.2f}" if math.isfinite(each.cost) else ""] if with_cost else []),
         ]
         for each in estimates
     ]
-    longest = max(estimates, key=lambda each: each.seconds)
-    whole = ["in all", "", amount(sum(each.num_bytes for each in estimates)), duration(total_seconds(estimates))]
+    fitting = [each for each in estimates if math.isfinite(each.seconds)]
+    longest = max(fitting, key=lambda each: each.seconds)
+    name = "in all" if len(fitting) == len(estimates) else "the others"
+    whole = [name, "", amount(sum(each.num_bytes for each in estimates)), duration(total_seconds(estimates))]
     rows.append([*whole, f"mostly {longest.stage}", *([f"{total_cost(estimates):,.2f}"] if with_cost else [])])
     return heads, rows
 

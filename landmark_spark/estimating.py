@@ -74,6 +74,7 @@ def recipe_of(config: Config) -> Recipe:
         num_shards=config.index.num_shards,
         has_all_large_images=config.download.large_images == "all",
         references_per_landmark=config.download.references_per_landmark,
+        is_served_here=bool(config.serve_folder) or not config.inputs.train_csv,
         num_threads=config.download.num_threads,
         connections_per_host=config.download.max_connections_per_host,
         epochs=train.epochs,

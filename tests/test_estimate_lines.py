@@ -1,3 +1,5 @@
+import math
+
 import pytest
 
 from landmark_spark.core.estimates import Cluster, StageEstimate, Workload
@@ -33,6 +35,16 @@ def test_the_last_row_is_the_whole_run():
         ["one", "1,200", "3.5 MB", "1.5 min", "CPU", "1.50"],
         ["two", "", "1 kB", "2.0 h", "network", "2,000.00"],
         ["in all", "", "3.5 MB", "2.0 h", "mostly two", "2,001.50"],
+    ]
+
+
+def test_a_stage_that_does_not_fit_has_no_time_and_the_last_row_is_of_the_others():
+    _, rows = estimate_rows(
+        [*ESTIMATES, StageEstimate("three", 5, 0, math.inf, "memory", math.inf, ("too large",))], with_cost=True
+    )
+    assert rows[2:] == [
+        ["three", "5", "0 B", "does not fit", "memory", ""],
+        ["the others", "", "3.5 MB", "2.0 h", "mostly two", "2,001.50"],
     ]
 
 

@@ -71,6 +71,13 @@ def test_the_views_of_a_descriptor_count_by_their_pixels():
     assert recipe_of(load_config(None, ["descriptors.crops=five"])).views == pytest.approx(3.0 * (1 + 5 * 9 / 16))
 
 
+def test_pictures_come_over_loopback_where_the_run_serves_them(tmp_path):
+    inputs = csv_files(tmp_path)
+    assert recipe_of(load_config(None)).is_served_here  # the toy world
+    assert recipe_of(load_config(None, [*inputs, f"serve_folder={tmp_path}"])).is_served_here
+    assert not recipe_of(load_config(None, inputs)).is_served_here
+
+
 def test_the_drivers_memory_is_read_as_spark_writes_it():
     for text, size in (("2g", 2**31), ("512m", 2**29), ("1024", 2**30), ("1GB", 2**30)):
         assert this_machine(load_config(None, [f"spark.driver_memory={text}"])).driver_memory == size

@@ -6,6 +6,7 @@ here is measured.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -92,13 +93,15 @@ class Cluster:
 class Recipe:
     """The settings that decide what a run costs, as landmark_spark.settings explains them.
 
-    network_names: of the descriptors. views: pixels of all views of a descriptor, over 128 x 128. has_head: of
-    retrieval. feature_kind: of local features. fine_tune_epochs: 0 = not fine-tuned. has_refit: of the top model.
+    views: pixels of all views of a descriptor, over 128 x 128. has_head: of retrieval. is_served_here: the pictures come
+    over loopback. feature_kind: of local features. fine_tune_epochs: 0 = not fine-tuned. has_refit: of the top model.
+    learns_fusion: whether the evidence is weighed.
     """
 
     num_shards: int = 8
     has_all_large_images: bool = True
     references_per_landmark: int = 20
+    is_served_here: bool = False
     num_threads: int = 16
     connections_per_host: int = 64
     epochs: int = 40
@@ -134,7 +137,8 @@ class Limit:
 class Demand:
     """What a stage asks for: rows and bytes that it writes, its limits, and what would not hold, in words.
 
-    fixed_seconds: that it takes with next to nothing to do.
+    fixed_seconds: that it takes with next to nothing to do. fits: into the memory there is; its seconds are those that
+    it would take if it did.
     """
 
     num_rows: float
@@ -142,11 +146,15 @@ class Demand:
     limits: Sequence[Limit]
     fixed_seconds: float = 0.0
     warnings: Sequence[str] = ()
+    fits: bool = True
 
 
 @dataclass(frozen=True)
 class StageEstimate:
-    """A stage's rows, bytes in the store, seconds, what holds it up, its cost, and what would not hold."""
+    """A stage's rows, bytes in the store, seconds, what holds it up, its cost, and what would not hold.
+
+    seconds: infinite where it does not fit into memory; cost likewise, where there are prices.
+    """
 
     stage: str
     num_rows: int
@@ -159,7 +167,7 @@ class StageEstimate:
     @classmethod
     def of(cls, stage: str, demand: Demand, cluster: Cluster) -> StageEstimate:
         """Return the estimate for what a stage asks for; of its limits the slowest counts, the others run beside it."""
-        limit = slowest(demand.limits)
+        limit = slowest(demand.limits) if demand.fits else Limit("memory", math.inf)
         seconds = demand.fixed_seconds + limit.seconds
         return cls(
             stage,
@@ -167,7 +175,7 @@ class StageEstimate:
             round(demand.num_bytes),
             seconds,
             "start" if demand.fixed_seconds > limit.seconds else limit.name,
-            cluster.price_per_hour * seconds / 3600,
+            cluster.price_per_hour * seconds / 3600 if cluster.price_per_hour else 0.0,
             tuple(demand.warnings),
         )
 
@@ -180,10 +188,10 @@ def slowest(limits: Sequence[Limit]) -> Limit:
 
 
 def total_seconds(estimates: Sequence[StageEstimate]) -> float:
-    """Return the time of the whole run: one stage after the other."""
-    return sum(each.seconds for each in estimates)
+    """Return the time of all stages that fit into memory: one stage after the other."""
+    return sum(each.seconds for each in estimates if math.isfinite(each.seconds))
 
 
 def total_cost(estimates: Sequence[StageEstimate]) -> float:
-    """Return what the run costs."""
-    return sum(each.cost for each in estimates)
+    """Return what these stages cost."""
+    return sum(each.cost for each in estimates if math.isfinite(each.seconds))

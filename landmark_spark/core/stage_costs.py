@@ -133,13 +133,14 @@ def _download(case: Case) -> Demand:
     count, rates, recipe, cluster = case.work.num_images, case.rates, case.recipe, case.cluster
     received = count * rates["bytes_original"]
     threads = min(cluster.num_cores, recipe.num_shards) * recipe.num_threads
-    limits = [
+    limits = [case.across_cores("CPU", received / rates["download_bytes"])]
+    outside = [
         Limit("network", received / (cluster.bandwidth * cluster.num_nodes)),
-        case.across_cores("CPU", received / rates["download_bytes"]),
         Limit("connections to one host", count * rates["request_seconds"] / recipe.connections_per_host),
         Limit("download threads", count * rates["request_seconds"] / threads),
     ]
     stored = count * rates["bytes_image"] + case.num_large * rates["bytes_large_image"]
+    limits += [] if recipe.is_served_here else outside
     return Demand(count, stored, limits, rates["start_download_images"])
 
 
@@ -204,6 +205,7 @@ def _train_retrieval(case: Case) -> Demand:
     warnings = _memory(
         case, held, "train_retrieval", "It does not split: run it on a node with that much, or train on fewer images"
     )
+    fits = not warnings
     if recipe.has_head:
         examples = min(case.work.num_train, recipe.max_training_images)
         examples += min(case.work.num_non_landmark, recipe.max_training_images)
@@ -216,7 +218,7 @@ def _train_retrieval(case: Case) -> Demand:
                 "landmarks; set retrieval.head=none"
             )
     size = 2 * recipe.dimensions * count
-    return Demand(0, size, [case.one_task(seconds)], case.rates["start_train_retrieval"], warnings)
+    return Demand(0, size, [case.one_task(seconds)], case.rates["start_train_retrieval"], warnings, fits)
 
 
 def _retrieve(case: Case) -> Demand:
@@ -240,6 +242,7 @@ def _retrieve(case: Case) -> Demand:
         [Limit(limit.name, limit.seconds + loading)],
         case.rates["start_retrieve_neighbours"],
         warnings,
+        not warnings,
     )
 
 
@@ -255,13 +258,15 @@ def _train_delf(case: Case) -> Demand:
 def _local_features(case: Case) -> Demand:
     rates = case.rates
     count = min(case.work.num_test + case.num_players + case.num_references, case.num_large)
+    size = count * rates["bytes_local_features"]
     if case.recipe.feature_kind == "sift":
-        limits = [case.across_cores("CPU", count / rates["sift_images"])]
-        fixed = rates["start_sift"]
-    else:
-        limits = case.across_network(count * _DELF_GFLOP, count * rates["large_decodes"])
-        fixed = rates["start_network"]
-    return Demand(count, count * rates["bytes_local_features"], limits, fixed)
+        return Demand(count, size, [case.across_cores("CPU", count / rates["sift_images"])], rates["start_sift"])
+    limits = case.across_network(count * _DELF_GFLOP, count * rates["large_decodes"])
+    tasks = min(case.cluster.cores_per_node, case.recipe.num_shards)
+    advice = "Run fewer tasks a node (spark.executor.cores), or set local_features.batch_size=1"
+    held = rates["delf_task_bytes"]
+    warnings = [] if case.cluster.num_gpus else _memory(case, held, "extract_local_features", advice, tasks=tasks)
+    return Demand(count, size, limits, rates["start_network"], warnings, not warnings)
 
 
 def _verify(case: Case) -> Demand:
@@ -310,7 +315,7 @@ def _report(case: Case) -> Demand:
     held = rows * case.rates["driver_bytes_judged"]
     warnings = _memory(case, held, "write_report", "Its driver collects a row for each candidate of a test image")
     limit = Limit("driver", count * case.rates["report_image"])
-    return Demand(0, 1e6, [limit], case.rates["start_write_report"], warnings)
+    return Demand(0, 1e6, [limit], case.rates["start_write_report"], warnings, not warnings)
 
 
 STAGE_COSTS: dict[str, Callable[[Case], Demand]] = {

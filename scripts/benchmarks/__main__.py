@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from scripts.benchmarks import download, features, gpu, inference, kinds, retrieval, scale, train, verify
+from scripts.benchmarks import download, features, gpu, inference, kinds, rates, retrieval, scale, train, verify
 from scripts.benchmarks.report_lines import BenchmarkError, LineWriter, say
 
 COMPARED = ("sift", "delf_vgg16")  # kinds of local features that need no file of others
@@ -38,7 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
     names = parser.add_subparsers(
-        required=True, metavar="{download,scale,inference,train,gpu,features,kinds,retrieval,verify}"
+        required=True, metavar="{download,scale,inference,train,gpu,features,kinds,rates,retrieval,verify}"
     )
     fetching = names.add_parser("download", help="the download stage against img2dataset")
     fetching.add_argument("--images", type=_at_least(40), help=f"URLs of one run (default {NUM_IMAGES:,}; quick: 240)")
@@ -88,6 +88,16 @@ def _parser() -> argparse.ArgumentParser:
         quick=False,
         run=lambda options, write: kinds.measure(
             write, config=options.config, kinds=options.kinds, overrides=options.overrides
+        ),
+    )
+    rating = names.add_parser("rates", help="rates for plan --estimate from a small and a large finished run")
+    rating.add_argument("--config", type=Path, action="append", required=True, help="YAML file of a run; twice for two")
+    rating.add_argument("--store", action="append", default=[], help="where it ran, if not where its file says")
+    rating.add_argument("--write", action="store_true", help="put them into landmark_spark/rates.json")
+    rating.set_defaults(
+        quick=False,
+        run=lambda options, write: rates.measure(
+            write, configs=rates.configs_of(options.config, options.store), into_file=options.write
         ),
     )
     seeking = names.add_parser("retrieval", help="the exact search for neighbours against the matrix product alone")

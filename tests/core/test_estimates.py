@@ -1,8 +1,18 @@
 import dataclasses
+import math
 
 import pytest
 
-from landmark_spark.core.estimates import Cluster, Demand, Limit, StageEstimate, Workload, slowest, total_cost
+from landmark_spark.core.estimates import (
+    Cluster,
+    Demand,
+    Limit,
+    StageEstimate,
+    Workload,
+    slowest,
+    total_cost,
+    total_seconds,
+)
 
 CLUSTER = Cluster(num_nodes=4, cores_per_node=8, num_gpus=2, price_per_node_hour=1.5, price_per_gpu_hour=2.0)
 
@@ -16,6 +26,14 @@ def test_of_the_limits_the_slowest_counts_and_is_named():
 
 def test_where_starting_takes_longest_that_is_said():
     assert StageEstimate.of("a_stage", Demand(1, 1, [Limit("CPU", 2.0)], 5.0), CLUSTER).bottleneck == "start"
+
+
+def test_what_does_not_fit_has_no_time_and_counts_in_no_sum():
+    small, large = (Demand(1, 1, [Limit("CPU", 1800.0)], fits=fits) for fits in (True, False))
+    found = [StageEstimate.of("a_stage", each, CLUSTER) for each in (small, large)]
+    assert (found[1].seconds, found[1].bottleneck) == (math.inf, "memory")
+    assert (total_seconds(found), total_cost(found)) == (1800.0, 5.0)
+    assert StageEstimate.of("a_stage", large, Cluster()).cost == 0.0  # no prices
 
 
 def test_the_whole_cluster_is_paid_for_by_every_stage():

@@ -1,6 +1,7 @@
 """What each stage costs, at rates that are easy to reckon with: the numbers are worked out by hand."""
 
 import dataclasses
+import math
 
 import pytest
 
@@ -43,6 +44,10 @@ def test_a_download_is_held_up_by_network_cores_threads_or_politeness():
             "download threads": 1250 * 0.32 / (8 * 16),
         }
     )
+
+
+def test_pictures_that_are_served_here_wait_for_no_network():
+    assert list(seconds_of("download_images", case(is_served_here=True))) == ["CPU"]
 
 
 def test_more_nodes_do_not_help_against_the_connections_to_one_host():
@@ -114,6 +119,28 @@ def test_a_hundred_million_references_are_told_not_to_fit_anywhere():
     assert "needs 204.8 GB a task, 6,554 GB a node" in warnings["retrieve_neighbours"][0]
     assert "needs 614.4 GB a task" in warnings["train_retrieval"][0]
     assert "set index.num_shards=77692" in warnings["index_images"][0]
+
+
+def test_what_does_not_fit_has_no_time():
+    work = Workload(num_train=100_000_000, num_test=1_000_000, num_landmarks=200_000)
+    found = {each.stage: each for each in estimate_run(case(work=work, memory=256e9, cores_per_node=32))}
+    assert {name for name, each in found.items() if each.seconds == math.inf} == {
+        "train_retrieval",
+        "retrieve_neighbours",
+    }
+    assert found["retrieve_neighbours"].bottleneck == "memory"
+
+
+def test_our_own_delf_on_cores_takes_memory_for_each_of_them():
+    rates = {"delf_task_bytes": 1.4e9}
+    told = STAGE_COSTS["extract_local_features"](case(rates, feature_kind="delf_vgg16", memory=5e9))
+    assert told.warnings[0].startswith("extract_local_features needs 1.4 GB a task, 6 GB a node with 4 at once")
+    assert not told.fits
+    for changed in ({"num_gpus": 1}, {"feature_kind": "sift"}):
+        other = STAGE_COSTS["extract_local_features"](
+            case(rates, **{"feature_kind": "delf_vgg16", "memory": 5e9} | changed)
+        )
+        assert other.fits and not other.warnings
 
 
 def test_a_linear_head_of_too_many_landmarks_is_told():
