@@ -67,8 +67,9 @@ def warning_lines(estimates: Sequence[StageEstimate]) -> list[str]:
 
 def rate_lines(rates: Mapping[str, Rate], cluster: Cluster) -> list[str]:
     """Return the rates that count here and were not measured, a line each, and on what the others were."""
-    kinds = {f"network_{kind}" for kind in (cluster.gpu if cluster.num_gpus else "", cluster.cpu)}
-    used = {name: each for name, each in rates.items() if not name.startswith("network_") or name in kinds}
+    kind = cluster.gpu if cluster.num_gpus else cluster.cpu
+    by_kind = ("network_", "delf_amx")  # of other kinds none counts
+    used = {name: each for name, each in rates.items() if not name.startswith(by_kind) or name.endswith(f"_{kind}")}
     assumed = [
         f"assumed: {name} = {each.value:g} {each.unit}: {each.source}"
         for name, each in used.items()

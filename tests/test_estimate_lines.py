@@ -71,6 +71,7 @@ def test_a_rate_that_nobody_measured_is_said_where_it_counts():
         "network_t4": Rate(3.0, "GFLOP/s", "assumed", "a data sheet"),
         "network_v100": Rate(4.0, "GFLOP/s", "assumed", "a paper"),
         "network_avx512": Rate(1.0, "GFLOP/s", "measured", "a run", "a Xeon", "2026-01-01"),
+        "sift_images": Rate(9.0, "images/s", "measured", "a run", "a Xeon", "2026-01-01"),
         "answer": Rate(40.0, "bytes", "counted", "the code"),
     }
     others = "all others were measured on a Xeon, or counted (rates.json)"

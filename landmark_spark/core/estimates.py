@@ -93,7 +93,7 @@ class Cluster:
 class Recipe:
     """The settings that decide what a run costs, as landmark_spark.settings explains them.
 
-    views: pixels of all views of a descriptor, over 128 x 128. has_head: of retrieval. is_served_here: the pictures come
+    views: pixels of all views of a descriptor, over 128 x 128. has_head: of retrieval. is_served_here: pictures come
     over loopback. feature_kind: of local features. fine_tune_epochs: 0 = not fine-tuned. has_refit: of the top model.
     learns_fusion: whether the evidence is weighed.
     """

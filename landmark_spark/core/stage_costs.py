@@ -16,7 +16,7 @@ __all__ = ["STAGE_COSTS", "Case", "estimate_run"]
 GFLOP_PER_IMAGE = 10.0
 """Of VGG16's convolutions on 128 x 128 pixels, multiplications and additions: counted from the layers."""
 _PIECE_GFLOP = 28.0  # the same up to block4_conv3 on 224 x 224: a training piece of delf_vgg16
-_DELF_GFLOP = 409.0  # likewise on a copy of 512 x 384 at scales of 0.5 to 1.4142, whose areas sum to 3.75
+_DELF_GFLOP = 358.0  # likewise on a copy of 172,000 pixels at scales of 0.5 to 1.4142, whose areas sum to 3.75
 _FINE_TUNED = 3.0  # a step forward and back, in steps forward
 _BYTES_A_VALUE = 4  # of vectors in a task's memory
 _HEAD_ITERATIONS = 200  # of core.linear_head
@@ -69,14 +69,20 @@ class Case:
         """Return the limit of work that splits by shard over the cores."""
         return self._across(name, core_seconds, self.cluster.num_cores)
 
-    def across_network(self, gflop: float, decoded: float) -> list[Limit]:
+    def network_rate(self, *, is_delf: bool = False) -> float:
+        """Return GFLOP a second of a GPU where there are any, else of a core; of delf_vgg16 where that is another."""
+        kind = self.cluster.gpu if self.cluster.num_gpus else self.cluster.cpu
+        rate = self.rates[f"network_{kind}"]
+        return self.rates.get(f"delf_{kind}", rate) if is_delf else rate
+
+    def across_network(self, gflop: float, decoded: float, *, is_delf: bool = False) -> list[Limit]:
         """Return the limits of a network's work: of GPUs where there are any, with decoding on the cores beside."""
-        cluster, rates = self.cluster, self.rates
+        cluster, rates, rate = self.cluster, self.rates, self.network_rate(is_delf=is_delf)
         if not cluster.num_gpus:
-            return [self._across("CPU", gflop / rates[f"network_{cluster.cpu}"], cluster.num_cores)]
+            return [self._across("CPU", gflop / rate, cluster.num_cores)]
         decoding = decoded / rates["decode_images"]
         return [
-            self._across("GPU", gflop / rates[f"network_{cluster.gpu}"], cluster.num_gpus),
+            self._across("GPU", gflop / rate, cluster.num_gpus),
             self.across_cores("CPU (decoding)", decoding),
         ]
 
@@ -84,13 +90,12 @@ class Case:
         """Return the limit of work that does not split."""
         return Limit("one task", seconds)
 
-    def training(self, gflop: float) -> float:
+    def training(self, gflop: float, *, is_delf: bool = False) -> float:
         """Return the seconds of a training on one task, or on as many workers as are set, of a network's GFLOP."""
+        workers, devices = self.recipe.num_workers, min(2, self.cluster.cores_per_node)  # threads: train.num_threads
         if self.cluster.num_gpus:
-            workers = min(self.recipe.num_workers, self.cluster.num_gpus)
-            return gflop / self.rates[f"network_{self.cluster.gpu}"] / workers
-        threads = min(2, self.cluster.cores_per_node)  # train.num_threads
-        return gflop / self.rates[f"network_{self.cluster.cpu}"] / threads / self.recipe.num_workers
+            workers, devices = min(workers, self.cluster.num_gpus), 1
+        return gflop / self.network_rate(is_delf=is_delf) / devices / workers
 
     def _across(self, name: str, seconds: float, slots: int) -> Limit:
         tasks = self.recipe.num_shards
@@ -252,7 +257,7 @@ def _train_delf(case: Case) -> Demand:
         return Demand(0, 22, [case.one_task(0.0)])
     images = min(case.num_references, recipe.delf_max_images)
     gflop = images * recipe.delf_epochs * _PIECE_GFLOP
-    return Demand(0, 60e6, [case.one_task(case.training(gflop))], case.rates["start_network"])
+    return Demand(0, 60e6, [case.one_task(case.training(gflop, is_delf=True))], case.rates["start_network"])
 
 
 def _local_features(case: Case) -> Demand:
@@ -261,7 +266,7 @@ def _local_features(case: Case) -> Demand:
     size = count * rates["bytes_local_features"]
     if case.recipe.feature_kind == "sift":
         return Demand(count, size, [case.across_cores("CPU", count / rates["sift_images"])], rates["start_sift"])
-    limits = case.across_network(count * _DELF_GFLOP, count * rates["large_decodes"])
+    limits = case.across_network(count * _DELF_GFLOP, count * rates["large_decodes"], is_delf=True)
     tasks = min(case.cluster.cores_per_node, case.recipe.num_shards)
     advice = "Run fewer tasks a node (spark.executor.cores), or set local_features.batch_size=1"
     held = rates["delf_task_bytes"]

@@ -17,6 +17,9 @@ RECIPE = Recipe(num_shards=64, max_calibration_images=100, feature_kind="sift")
 CHALLENGE = Workload(num_train=1_225_029, num_test=117_703, num_landmarks=15_000)
 
 
+CPUS = ("amx", "avx512")
+
+
 def case(rates=None, work=WORK, **changed):
     recipe = {name: value for name, value in changed.items() if name in Recipe.__dataclass_fields__}
     cluster = {name: value for name, value in changed.items() if name not in recipe}
@@ -63,6 +66,12 @@ def test_a_network_runs_on_all_cores_or_on_the_gpus_with_decoding_beside():
         "GPU": 1250 * 10 / 250 / 2,
         "CPU (decoding)": 1250 / 12.5 / 8,
     }
+
+
+def test_our_own_delf_has_a_rate_of_its_own_where_one_was_measured():
+    rates = {"network_amx": 100.0, "delf_amx": 50.0, "network_avx512": 10.0}
+    of = {cpu: seconds_of("extract_local_features", case(rates, cpu=cpu, feature_kind="delf_vgg16")) for cpu in CPUS}
+    assert of == {"amx": {"CPU": 550 * 358 / 50 / 8}, "avx512": {"CPU": 550 * 358 / 10 / 8}}
 
 
 def test_no_more_tasks_run_than_there_are_shards():
