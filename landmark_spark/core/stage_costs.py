@@ -19,6 +19,7 @@ _PIECE_GFLOP = 28.0  # the same up to block4_conv3 on 224 x 224: a training piec
 _DELF_GFLOP = 358.0  # likewise on a copy of 172,000 pixels at scales of 0.5 to 1.4142, whose areas sum to 3.75
 _FINE_TUNED = 3.0  # a step forward and back, in steps forward
 _BYTES_A_VALUE = 4  # of vectors in a task's memory
+_FEWER_TASKS = "run fewer tasks a node (spark.executor.cores; spark.master=local[N])"
 _HEAD_ITERATIONS = 200  # of core.linear_head
 
 
@@ -236,8 +237,8 @@ def _retrieve(case: Case) -> Demand:
         case,
         held,
         "retrieve_neighbours",
-        "Every task holds all references, which are not split: run fewer tasks a node (spark.executor.cores), "
-        "lower retrieval.dimensions, or train on fewer images",
+        f"Every task holds all references, which are not split: {_FEWER_TASKS}, lower retrieval.dimensions, "
+        "or train on fewer images",
         tasks=min(cluster.cores_per_node, recipe.num_shards),
     )
     rows = case.num_candidates
@@ -268,7 +269,7 @@ def _local_features(case: Case) -> Demand:
         return Demand(count, size, [case.across_cores("CPU", count / rates["sift_images"])], rates["start_sift"])
     limits = case.across_network(count * _DELF_GFLOP, count * rates["large_decodes"], is_delf=True)
     tasks = min(case.cluster.cores_per_node, case.recipe.num_shards)
-    advice = "Run fewer tasks a node (spark.executor.cores), or set local_features.batch_size=1"
+    advice = f"Each runs the network: {_FEWER_TASKS}, or set local_features.batch_size=1"
     held = rates["delf_task_bytes"]
     warnings = [] if case.cluster.num_gpus else _memory(case, held, "extract_local_features", advice, tasks=tasks)
     return Demand(count, size, limits, rates["start_network"], warnings, not warnings)
