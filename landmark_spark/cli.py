@@ -15,6 +15,7 @@ from landmark_spark.config import load_config
 from landmark_spark.core.metrics import evaluate
 from landmark_spark.core.submission import FormatError, parse_solution, parse_submission
 from landmark_spark.doctor_commands import add_doctor_commands
+from landmark_spark.estimate_command import add_estimate_options, estimate, is_estimate
 from landmark_spark.evidence_commands import add_evidence_commands
 from landmark_spark.identify_commands import add_identify_commands
 from landmark_spark.ingest_commands import add_ingest_commands
@@ -99,6 +100,7 @@ def command_parser() -> argparse.ArgumentParser:
     run.set_defaults(command=_run)
     plan = commands.add_parser("plan", help="say what run would do, and why")
     _add_run_options(plan, with_range=True)
+    add_estimate_options(plan)
     plan.set_defaults(command=_plan)
     status = commands.add_parser("status", help="say where the store stands, also while a run is under way")
     _add_config_options(status)
@@ -180,6 +182,8 @@ def _command_line() -> str:
 def _plan(options: argparse.Namespace) -> int:
     from landmark_spark.runner import plan
 
+    if is_estimate(options):
+        return estimate(options, load_config(options.config, options.overrides), _tell, _print_table)
     config, choice = _loaded(options)
     plans = plan(config, choice)
     rows = [[each.stage.name, "run" if each.shards else "skip", len(each.shards), each.reason] for each in plans]
