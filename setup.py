@@ -15,7 +15,7 @@ setup(
     long_description_content_type="text/markdown",
     python_requires=">=3.11,<3.12",
     packages=find_packages(include=["landmark_spark", "landmark_spark.*"]),
-    package_data={"landmark_spark": ["py.typed", "report/*.jinja"]},
+    package_data={"landmark_spark": ["py.typed", "report/*.jinja", "report/web/*", "report/vendor/*"]},
     install_requires=[
         "pyspark>=4.0,<4.1",
         "tensorflow>=2.21,<2.22",
