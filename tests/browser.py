@@ -108,8 +108,8 @@ class Tab:
 
     def __init__(self, browser, *, width=1280, height=900, dark=False, scripts=True):
         self._browser = browser
-        target = browser.ask("Target.createTarget", url="about:blank")["targetId"]
-        self._session = browser.ask("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        self._target = browser.ask("Target.createTarget", url="about:blank")["targetId"]
+        self._session = browser.ask("Target.attachToTarget", targetId=self._target, flatten=True)["sessionId"]
         for domain in ("Page", "Runtime", "Log", "Network"):
             self.ask(f"{domain}.enable")
         self.resize(width, height)
@@ -118,6 +118,9 @@ class Tab:
 
     def ask(self, method, **parameters):
         return self._browser.ask(method, self._session, **parameters)
+
+    def close(self):
+        self._browser.ask("Target.closeTarget", targetId=self._target)
 
     def resize(self, width, height=900):
         narrow = width < 600
