@@ -257,6 +257,7 @@ def test_a_picture_is_enlarged_and_left_by_keys_alone(open_page):
     alternative = tab.evaluate(f"{viewer}.querySelector('img').alt")
     assert alternative == "Test image test3 beside reference reference3: 1234 inliers"
     tab.press("Escape")
+    tab.settle()  # the dialog tells of its end later
     assert not tab.evaluate(f"{viewer}.open")
     assert tab.evaluate("document.activeElement.getAttribute('href')") == "matches/borderline_02.jpg"
     assert tab.complaints() == []
@@ -269,6 +270,7 @@ def test_the_dialogs_buttons_are_reached_by_tab_and_close_it(open_page):
     tab.evaluate("document.querySelector('#viewer .close').focus()")
     assert tab.evaluate("document.documentElement.scrollWidth") <= 360
     tab.press("Enter")
+    tab.settle()
     assert not tab.evaluate("document.getElementById('viewer').open")
     assert tab.evaluate("document.activeElement.getAttribute('href')") == "matches/accepted_01.jpg"
 
