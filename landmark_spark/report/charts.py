@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landmark_spark.core.ladder import Rung
-from landmark_spark.report.chart import Chart, Series, Threshold
+from landmark_spark.report.chart import Chart, Column, Series, Threshold
 from landmark_spark.report.data import Confusion, InlierSample, ScoreSample
 
 __all__ = [
@@ -54,6 +54,7 @@ def ladder_chart(ladder: Sequence[Rung]) -> Chart:
             *_cross_validated(ladder),
         ],
         axis="global average precision (GAP)",
+        extra=[Column("top-1", [f"{each.top1:.4f}" for each in ladder])],
     )
 
 

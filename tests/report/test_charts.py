@@ -14,7 +14,7 @@ from landmark_spark.report.charts import (
 )
 from landmark_spark.report.data import Confusion, InlierSample, ScoreSample
 
-FIRST = Rung("classifier", Interval(0.5, 0.4, 0.6), None, 0.5, None)
+FIRST = Rung("classifier", Interval(0.5, 0.4, 0.6), None, 0.25, None)
 SECOND = Rung("+ fused", Interval(0.75, 0.7, 0.8), Interval(0.25, 0.125, 0.375), 0.5, 0.625)
 THIRD = Rung("+ more", Interval(0.74, 0.7, 0.8), Interval(-0.01, -0.05, 0.03), 0.5, 0.6)
 
@@ -31,16 +31,16 @@ def heads(chart):
 
 def test_the_ladder_has_each_gap_with_its_interval_and_the_cross_validated_one():
     chart = ladder_chart([FIRST, SECOND])
-    assert heads(chart) == ["GAP", "95 % from", "to", "GAP, cross-validated on training images"]
+    assert heads(chart) == ["GAP", "95 % from", "to", "GAP, cross-validated on training images", "top-1"]
     assert table(chart) == [
-        ("classifier", "0.5000", "0.4000", "0.6000", ""),
-        ("+ fused", "0.7500", "0.7000", "0.8000", "0.6250"),
+        ("classifier", "0.5000", "0.4000", "0.6000", "", "0.2500"),
+        ("+ fused", "0.7500", "0.7000", "0.8000", "0.6250", "0.5000"),
     ]
     assert "0.5000 (classifier) to 0.7500 (+ fused)" in chart.summary
 
 
 def test_a_ladder_without_a_cross_validated_gap_has_no_column_for_it():
-    assert heads(ladder_chart([FIRST])) == ["GAP", "95 % from", "to"]
+    assert heads(ladder_chart([FIRST])) == ["GAP", "95 % from", "to", "top-1"]
 
 
 def test_gains_begin_with_the_second_step_and_a_line_stands_at_zero():

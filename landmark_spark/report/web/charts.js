@@ -94,9 +94,13 @@
   const dataset = (spec, series) => {
     const shade = color(series.color);
     const lies = spec.kind === "bars" || spec.kind === "intervals";
+    // One image among thousands is a bar of two pixels, none is no bar.
+    const isBar = spec.kind === "bars" || spec.kind === "histogram";
+    const values = isBar ? series.values.map((value) => value || null) : series.values;
     const found = {
       label: series.name,
-      data: lies ? series.values : series.values.map((value, point) => ({ x: spec.places[point], y: value })),
+      data: lies ? values : values.map((value, point) => ({ x: spec.places[point], y: value })),
+      minBarLength: isBar ? 2 : undefined,
       backgroundColor: shade,
       borderColor: shade,
     };
@@ -118,6 +122,7 @@
     return {
       ...found,
       borderWidth: 2,
+      clip: 3,
       borderDash: series.dashed ? dashes : [],
       pointRadius: spec.points.length > 1 ? 0 : 4,
       pointHoverRadius: 5,
