@@ -321,6 +321,8 @@ def test_it_prints_in_the_colours_of_paper(open_page):
     paper = pixels(tab)
     assert tab.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(251, 250, 248)"
     assert all(each["ink"] > 50 for each in paper)
+    widths = "Array.from(document.querySelectorAll('canvas'), (canvas) => canvas.offsetWidth)"
+    assert max(tab.evaluate(widths)) <= 38 * 16  # of a page of A4
     tab.evaluate("dispatchEvent(new Event('afterprint'))")
     assert tab.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(20, 23, 26)"
     assert len(tab.ask("Page.printToPDF")["data"]) > 10_000
