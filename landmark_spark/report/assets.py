@@ -11,7 +11,7 @@ from importlib.resources import files
 __all__ = ["Assets", "load_assets"]
 
 _STYLE = "web/page.css"
-_SCRIPTS = ("vendor/chart.umd.min.js", "web/charts.js", "web/gallery.js")
+_SCRIPTS = ("vendor/chart.umd.min.js", "web/chart_config.js", "web/charts.js", "web/gallery.js")
 
 
 @dataclass(frozen=True)

@@ -23,8 +23,8 @@ class Series:
 
     values: one a point of the chart; NaN where there is none. color: a word of COLORS. digits: decimal places in the
     table; whole numbers have none. low, high: ends of the interval of each value, or nothing. panel: number of the
-    panel that it is drawn in. is_dashed: tells lines apart for those who see no colours. legend: what the legend says
-    of it, and once of all that have the same; the name where it is not given.
+    panel that it is drawn in. dash: kind of line, 0 to 3: tells lines apart without colours. legend: what the legend
+    says of it, and once of all that have the same; the name where it is not given.
     """
 
     name: str
@@ -34,7 +34,7 @@ class Series:
     low: Sequence[float] = ()
     high: Sequence[float] = ()
     panel: int = 0
-    is_dashed: bool = False
+    dash: int = 0
     legend: str = ""
 
     def __post_init__(self) -> None:
@@ -138,7 +138,7 @@ class Chart:
                     "legend": printable(each.legend or each.name),
                     "color": each.color,
                     "panel": each.panel,
-                    "dashed": each.is_dashed,
+                    "dash": each.dash,
                     "values": _numbers(each.values),
                     "low": _numbers(each.low),
                     "high": _numbers(each.high),

@@ -116,7 +116,7 @@ def precision_chart(curves: Mapping[str, NDArray[Any]]) -> Chart:
                 [float(curve[rank - 1]) if rank <= len(curve) else math.nan for rank in ranks],
                 _CURVE_COLORS[number % len(_CURVE_COLORS)],
                 digits=4,
-                is_dashed=bool(number % 2),
+                dash=number % len(_CURVE_COLORS),
             )
             for number, (name, curve) in enumerate(filled.items())
         ],

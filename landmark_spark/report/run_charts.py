@@ -60,7 +60,7 @@ def training_chart(history: Mapping[str, Sequence[float]], *, name: str, title: 
                 "vermilion" if part else "blue",
                 digits=4,
                 panel=measures.index(measure),
-                is_dashed=bool(part),
+                dash=int(bool(part)),
                 legend=words[part],
             )
             for key, measure, part in found

@@ -43,7 +43,7 @@ def test_the_policy_names_the_style_and_each_script_by_its_hash_and_allows_no_ot
     assert rules["script-src"].split() == [named(text) for text in found.scripts]
     assert rules["style-src"] == named(found.style)
     assert "unsafe" not in found.policy
-    assert len(found.scripts) == 3
+    assert len(found.scripts) == 4
 
 
 def test_the_scripts_name_no_other_file():

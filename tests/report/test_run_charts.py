@@ -27,10 +27,10 @@ def test_training_has_a_panel_for_each_measure_and_says_where_it_ended():
     history = {"loss": [2.0, 1.5], "val_loss": [2.25, math.nan], "accuracy": [0.3, 0.625], "learning_rate": [1.0, 1.0]}
     chart = training(history)
     assert list(chart.panels) == ["loss", "accuracy"]
-    assert [(each.name, each.panel, each.is_dashed) for each in chart.series] == [
-        ("loss, training", 0, False),
-        ("loss, held out", 0, True),
-        ("accuracy, training", 1, False),
+    assert [(each.name, each.panel, each.dash) for each in chart.series] == [
+        ("loss, training", 0, 0),
+        ("loss, held out", 0, 1),
+        ("accuracy, training", 1, 0),
     ]
     assert table(chart) == [("1", "2.0000", "2.2500", "0.3000"), ("2", "1.5000", "", "0.6250")]
     assert chart.summary.endswith("of 2: loss training 1.500, loss held out nan, accuracy training 0.625.")
