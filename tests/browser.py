@@ -13,7 +13,8 @@ import time
 
 __all__ = ["BROWSER", "Browser", "Tab"]
 
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+BROWSER = next(filter(None, map(shutil.which, _NAMES)), None)
 
 _OPTIONS = (
     "--headless=new",
@@ -80,14 +81,14 @@ class Browser:
                 return answer["result"]
             self.events.append(answer)
 
-    def wait_for(self, event, session, seconds=_SECONDS):
-        """Return the parameters of the next such event of a session, or of one that is kept."""
-        end = time.monotonic() + seconds
+    def wait_for(self, event, session, **parameters):
+        """Wait for such an event of a session, with these parameters, where it has not been yet."""
+        end = time.monotonic() + _SECONDS
         while True:
             for each in self.events:
-                if each.get("method") == event and each.get("sessionId") == session:
-                    self.events.remove(each)
-                    return each["params"]
+                is_it = each.get("method") == event and each.get("sessionId") == session
+                if is_it and parameters.items() <= each["params"].items():
+                    return
             self.events.append(self._next(end))
 
     def _next(self, end):
@@ -112,6 +113,7 @@ class Tab:
         self._session = browser.ask("Target.attachToTarget", targetId=self._target, flatten=True)["sessionId"]
         for domain in ("Page", "Runtime", "Log", "Network"):
             self.ask(f"{domain}.enable")
+        self.ask("Page.setLifecycleEventsEnabled", enabled=True)
         self.resize(width, height)
         self.color_scheme(dark=dark)
         self.ask("Emulation.setScriptExecutionDisabled", value=not scripts)
@@ -131,8 +133,8 @@ class Tab:
         self.ask("Emulation.setEmulatedMedia", features=[scheme])
 
     def open(self, path):
-        self.ask("Page.navigate", url=path.as_uri())
-        self._browser.wait_for("Page.loadEventFired", self._session)
+        loader = self.ask("Page.navigate", url=path.as_uri())["loaderId"]  # that of the blank page may load late
+        self._browser.wait_for("Page.lifecycleEvent", self._session, name="load", loaderId=loader)
         return self
 
     def evaluate(self, expression):

@@ -63,6 +63,7 @@
   const drawAll = () => {
     Chart.defaults.font.family = getComputedStyle(document.body).fontFamily;
     Chart.defaults.font.size = 12;
+    Chart.defaults.locale = "en"; // as the tables
     Chart.defaults.color = color("ink");
     Chart.defaults.borderColor = color("line");
     for (const shown of all) {
