@@ -183,7 +183,7 @@ def _plan(options: argparse.Namespace) -> int:
     from landmark_spark.runner import plan
 
     if is_estimate(options):
-        return estimate(options, load_config(options.config, options.overrides), _tell, _print_table)
+        return estimate(options, load_config(options.config, options.overrides), print, _print_table)
     config, choice = _loaded(options)
     plans = plan(config, choice)
     rows = [[each.stage.name, "run" if each.shards else "skip", len(each.shards), each.reason] for each in plans]

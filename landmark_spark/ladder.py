@@ -17,8 +17,8 @@ import numpy as np
 from landmark_spark.core.bootstrap import Interval
 from landmark_spark.core.ladder import Rung, Step, climb
 from landmark_spark.planning import choose
-from landmark_spark.report.charts import ladder_chart
 from landmark_spark.report.evidence import Judged
+from landmark_spark.report.ladder_picture import draw_ladder
 from landmark_spark.run_records import read_record
 from landmark_spark.runner import plan, run
 from landmark_spark.schemas import CANDIDATES, IMAGES, PREDICTIONS, VERIFICATIONS
@@ -60,7 +60,7 @@ class Ladder:
 
     def to_svg(self) -> str:
         """Draw the GAP of each step, as a picture that stands alone, on light and on dark pages."""
-        picture = ladder_chart([(rung.name, rung.gap.value) for rung in self.rungs])
+        picture = draw_ladder([(rung.name, rung.gap.value) for rung in self.rungs])
         head, _, body = picture.partition(">")
         return f"{head}>{_ALONE}{body}"
 
