@@ -20,17 +20,6 @@ from landmark_spark.planning import choose
 COMMANDS = commands()
 OURS = [each for each in COMMANDS if each.words[0] == "landmark-spark"]
 SCRIPTS = [each for each in COMMANDS if each.words[0] != "landmark-spark"]
-LATER = ("identify", "docs/clusters.md")  # named ahead of their being there; looked at like all others once they are
-
-
-def known_commands():
-    (found,) = [each for each in command_parser()._actions if each.dest == "==SUPPRESS==" and each.choices]
-    return set(found.choices)
-
-
-def is_awaited(command):
-    """Whether it is of a command that the documents name ahead: once it is there, this is False."""
-    return command.words[1] in LATER and command.words[1] not in known_commands()
 
 
 def ids(chosen):
@@ -46,8 +35,6 @@ def test_the_documents_are_found_and_have_commands():
 
 @pytest.mark.parametrize("command", OURS, ids=ids(OURS))
 def test_commands_are_parsed_and_their_settings_known(command, capsys):
-    if is_awaited(command):
-        pytest.skip("not there yet")
     try:
         options = command_parser().parse_args(command.words[1:])
     except SystemExit:
@@ -121,8 +108,6 @@ def test_links_lead_to_files_and_headings_that_are_there(document):
             continue
         path, _, heading = target.partition("#")
         place = (document.parent / path).resolve() if path else document
-        if str(place.relative_to(ROOT)) in LATER and not place.exists():
-            continue
         assert place.exists(), target
         if heading:
             heads = re.findall(r"^#+ (.*)$", place.read_text(encoding="utf-8"), re.MULTILINE)
@@ -143,7 +128,6 @@ def why_not_run(command):
     config = words[words.index("--config") + 1] if "--config" in words else ""
     overrides = [words[place + 1] for place, word in enumerate(words) if word == "--set"]
     reasons = [
-        ("is not there yet", is_awaited(command)),
         ("has tests of its own", name not in (*ON_SMALL, *ON_FINISHED, "ingest")),
         ("needs the real photos, and minutes to half an hour", config.startswith("conf/mini")),
         ("makes stages anew, which takes minutes", (name == "run" and "--set" in words) or "--force" in words),

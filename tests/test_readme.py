@@ -16,8 +16,8 @@ def block(name):
 
 
 def test_the_readmes_tables_are_those_that_describe_prints():
-    assert block("stages") == describe_stages()
-    assert block("statuses") == describe_statuses()
+    assert block("stages") == describe_stages(), "the README is old: run scripts/reference"
+    assert block("statuses") == describe_statuses(), "the README is old: run scripts/reference"
 
 
 def test_nothing_is_left_to_be_filled_in():
