@@ -7,15 +7,30 @@ from setuptools import find_packages, setup
 VERSION = {}
 exec((Path(__file__).parent / "landmark_spark" / "__init__.py").read_text(encoding="utf-8"), VERSION)
 
+DATA = ("jinja", "js", "css", "svg", "yaml", "json", "csv", "txt", "md")
+
 setup(
     name="landmark-spark",
     version=VERSION["__version__"],
     description="Landmark recognition in millions of photos: a Spark batch job from csv files of URLs to a submission",
     long_description=(Path(__file__).parent / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    license_files=["LICENSE"],
+    classifiers=[
+        "Development Status :: 4 - Beta",
+        "Environment :: Console",
+        "Environment :: GPU :: NVIDIA CUDA",
+        "Intended Audience :: Science/Research",
+        "Operating System :: POSIX :: Linux",
+        "Programming Language :: Python :: 3.11",
+        "Topic :: Scientific/Engineering :: Image Recognition",
+        "Typing :: Typed",
+    ],
     python_requires=">=3.11,<3.12",
     packages=find_packages(include=["landmark_spark", "landmark_spark.*"]),
-    package_data={"landmark_spark": ["py.typed", "report/*.jinja"]},
+    # Whatever lies beside the code and is read by it: the report's page and scripts, tables of numbers.
+    package_data={"landmark_spark": ["py.typed", *(f"**/*.{each}" for each in DATA)]},
     install_requires=[
         "pyspark>=4.0,<4.1",
         "tensorflow>=2.21,<2.22",

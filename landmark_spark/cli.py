@@ -14,7 +14,11 @@ from landmark_spark import __version__
 from landmark_spark.config import load_config
 from landmark_spark.core.metrics import evaluate
 from landmark_spark.core.submission import FormatError, parse_solution, parse_submission
+from landmark_spark.doctor_commands import add_doctor_commands
+from landmark_spark.estimate_command import add_estimate_options, estimate, is_estimate
 from landmark_spark.evidence_commands import add_evidence_commands
+from landmark_spark.identify_commands import add_identify_commands
+from landmark_spark.ingest_commands import add_ingest_commands
 from landmark_spark.run_command import LoggedParser, add_log_option, run_and_tell, tell_failure
 from landmark_spark.settings import Config, ConfigError
 from landmark_spark.store_commands import add_store_commands
@@ -23,27 +27,32 @@ from landmark_spark.text_tables import table_lines
 if TYPE_CHECKING:
     from landmark_spark.status import Downloads, StageState
 
-__all__ = ["job", "main"]
+__all__ = ["command_parser", "job", "job_parser", "main"]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return the exit status: 0 done, 1 failed, 2 the caller's mistake."""
-    options = _parser().parse_args(arguments)
+    options = command_parser().parse_args(arguments)
     return _guarded(options)
 
 
 def job(stage: str | None, arguments: Sequence[str] | None = None) -> None:
     """Run one stage (None: the whole pipeline) and exit: what a file in jobs/ does under spark-submit."""
-    parser = LoggedParser(description=f"Spark job: {stage or 'the pipeline'}")
-    _add_run_options(parser, with_range=stage is None, with_retry=stage in (None, "download_images"))
-    _add_wait(parser)
-    add_log_option(parser)
-    options = parser.parse_args(arguments)
+    options = job_parser(stage).parse_args(arguments)
     options.command = _run
     if stage is not None:
         options.only, options.first, options.last = stage, None, None
         options.retry = getattr(options, "retry", None)
     sys.exit(_guarded(options))
+
+
+def job_parser(stage: str | None) -> argparse.ArgumentParser:
+    """Return what parses the options of a file in jobs/."""
+    parser = LoggedParser(description=f"Spark job: {stage or 'the pipeline'}")
+    _add_run_options(parser, with_range=stage is None, with_retry=stage in (None, "download_images"))
+    _add_wait(parser)
+    add_log_option(parser)
+    return parser
 
 
 def _guarded(options: argparse.Namespace) -> int:
@@ -79,7 +88,8 @@ def _run_command(options: argparse.Namespace) -> int:
     return status
 
 
-def _parser() -> argparse.ArgumentParser:
+def command_parser() -> argparse.ArgumentParser:
+    """Return what parses a command line."""
     parser = LoggedParser(prog="landmark-spark", description="Landmark recognition in millions of photos.")
     parser.add_argument("--version", action="version", version=f"landmark-spark {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -90,15 +100,20 @@ def _parser() -> argparse.ArgumentParser:
     run.set_defaults(command=_run)
     plan = commands.add_parser("plan", help="say what run would do, and why")
     _add_run_options(plan, with_range=True)
+    add_estimate_options(plan)
     plan.set_defaults(command=_plan)
     status = commands.add_parser("status", help="say where the store stands, also while a run is under way")
     _add_config_options(status)
     status.add_argument("--json", action="store_true", help="for machines")
     status.set_defaults(command=_status)
+    add_ingest_commands(commands)
     add_store_commands(commands, _add_config_options)
     add_evidence_commands(commands, _add_config_options)
+    add_identify_commands(commands, _add_config_options)
+    add_doctor_commands(commands, _add_config_options)
     describe = commands.add_parser("describe", help="print the stages, the tables and the statuses of downloads")
-    describe.set_defaults(command=_describe)
+    describe.add_argument("--markdown", action="store_true", help="the whole reference: docs/reference.md")
+    describe.set_defaults(command=_describe, parser=parser)
     score = commands.add_parser("evaluate", help="print GAP and top-1 of a submission as one JSON object")
     score.add_argument("submission", type=Path, help="csv: id,landmarks; gz too")
     score.add_argument("solution", type=Path, help="csv: id,landmarks; gz too; an empty cell = no landmark")
@@ -108,7 +123,14 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_config_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", type=Path, help="YAML file; without it the defaults: the toy world")
-    parser.add_argument("--set", dest="overrides", action="append", default=[], metavar="SECTION.KEY=VALUE")
+    parser.add_argument(
+        "--set",
+        dest="overrides",
+        action="append",
+        default=[],
+        metavar="SECTION.KEY=VALUE",
+        help="a setting, over the YAML file's; may be repeated",
+    )
 
 
 def _add_wait(parser: argparse.ArgumentParser) -> None:
@@ -160,6 +182,8 @@ def _command_line() -> str:
 def _plan(options: argparse.Namespace) -> int:
     from landmark_spark.runner import plan
 
+    if is_estimate(options):
+        return estimate(options, load_config(options.config, options.overrides), print, _print_table)
     config, choice = _loaded(options)
     plans = plan(config, choice)
     rows = [[each.stage.name, "run" if each.shards else "skip", len(each.shards), each.reason] for each in plans]
@@ -247,9 +271,13 @@ def _failures(counts: Mapping[str, int]) -> str:
     return listed_counts({status: count for status, count in counts.items() if status != "ok"})
 
 
-def _describe(_: argparse.Namespace) -> int:
+def _describe(options: argparse.Namespace) -> int:
     from landmark_spark.descriptions import describe_stages, describe_statuses, describe_tables
+    from landmark_spark.reference import describe_reference
 
+    if options.markdown:
+        print(describe_reference(options.parser))
+        return 0
     print("\n\n".join([describe_stages(), describe_tables(), describe_statuses()]))
     return 0
 

@@ -147,6 +147,8 @@ def _checked(name: str, value: Any, kind: Any, limits: types.MappingProxyType[An
         return value
     if kind is float and isinstance(value, int) and not isinstance(value, bool) and abs(value) <= _MAX_INT64:
         value = float(value)
+    if limits.get("may_be_number") and isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)  # YAML reads 256 as a number, and 256 384 as text
     if kind is float and isinstance(value, str):
         value = _number(value)  # YAML reads 1e-4 as text
     if not isinstance(value, kind) or isinstance(value, bool) is not (kind is bool):

@@ -6,7 +6,7 @@ from landmark_spark.core.statuses import ADVICE, STATUSES
 from landmark_spark.pipeline import STAGES
 from landmark_spark.schemas import Artifact, Table, column_doc
 
-__all__ = ["describe_stages", "describe_statuses", "describe_tables"]
+__all__ = ["describe_stages", "describe_statuses", "describe_tables", "table_cell"]
 
 
 def describe_stages() -> str:
@@ -25,11 +25,16 @@ def describe_tables() -> str:
     tables = [each for stage in STAGES for each in stage.outputs if isinstance(each, Table)]
     blocks = []
     for table in tables:
-        rows = [f"| `{each.name}` | {each.type} | {column_doc(each)} |" for each in table.schema]
+        rows = [f"| `{each.name}` | {each.type} | {table_cell(column_doc(each))} |" for each in table.schema]
         blocks.append(
             "\n".join([f"### `{table.name}`: {table.doc}", "", "| column | type | |", "|---|---|---|", *rows])
         )
     return "\n\n".join(blocks)
+
+
+def table_cell(text: str) -> str:
+    """Return a text as a cell of a table holds it: on one line, and no | of it begins another cell."""
+    return " ".join(text.split()).replace("|", "\\|")
 
 
 def describe_statuses() -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from landmark_spark.core.calibration import Rate
 
 __all__ = ["add_evidence_commands"]
+
+_NEXT_SETTING = re.compile(r",(?=\s*[a-z_]+(?:\.[a-z_]+)?=)")
+"""A comma within a value is none between two."""
 
 _SHOWN = (3, 4, 5, 6, 7, 8, 9, 10, 12, 15, 20, 25, 30, 35, 40, 50, 70, 100)
 
@@ -159,12 +163,16 @@ def _matches(options: argparse.Namespace) -> int:
 def _ladder(options: argparse.Namespace) -> int:
     from landmark_spark.ladder import Variant, measure_ladder
 
+    if options.chart is not None and options.chart.suffix.lower() != ".svg":
+        raise ConfigError(f"--chart should end with .svg. Received: {options.chart}")
     variants = []
     for text in options.variants:
         name, _, settings = text.partition(":")
         if not (name.strip() and settings):
             raise ConfigError(f"--with should be NAME:SECTION.KEY=VALUE,... Received: {text!r}")
-        variants.append(Variant(name, load_config(options.config, [*options.overrides, *settings.split(",")])))
+        variants.append(
+            Variant(name, load_config(options.config, [*options.overrides, *_NEXT_SETTING.split(settings)]))
+        )
     config = load_config(options.config, options.overrides)
     found = measure_ladder(config, variants, lambda line: print(line, file=sys.stderr, flush=True))
     print(found.to_json() if options.json else found.to_markdown())

@@ -17,8 +17,8 @@ import numpy as np
 from landmark_spark.core.bootstrap import Interval
 from landmark_spark.core.ladder import Rung, Step, climb
 from landmark_spark.planning import choose
-from landmark_spark.report.charts import ladder_chart
 from landmark_spark.report.evidence import Judged
+from landmark_spark.report.ladder_picture import draw_ladder
 from landmark_spark.run_records import read_record
 from landmark_spark.runner import plan, run
 from landmark_spark.schemas import CANDIDATES, IMAGES, PREDICTIONS, VERIFICATIONS
@@ -60,7 +60,7 @@ class Ladder:
 
     def to_svg(self) -> str:
         """Draw the GAP of each step, as a picture that stands alone, on light and on dark pages."""
-        picture = ladder_chart([(rung.name, rung.gap.value) for rung in self.rungs])
+        picture = draw_ladder([(rung.name, rung.gap.value) for rung in self.rungs])
         head, _, body = picture.partition(">")
         return f"{head}>{_ALONE}{body}"
 
@@ -149,8 +149,9 @@ def _run_variant(config: Config, variant: Variant, tell: Tell) -> tuple[Step, fl
     )
     tell(f"ladder: {variant.name}, in {copy}")
     run(changed, choose(last="fuse_evidence"), tell, command="ladder")
-    last = _steps_of(changed)[-1]
-    if last.cross_validated is None:
+    steps = _steps_of(changed)
+    last = steps[-1]
+    if all(each.cross_validated is None for each in steps):
         raise ConfigError(f"a variant should have evidence to weigh. Received: none in {variant.name!r}")
     return dataclasses.replace(last, name=f"with {variant.name}"), _seconds_apart(base, copy)
 

@@ -21,7 +21,7 @@ from landmark_spark.settings import Config, ConfigError
 from landmark_spark.stages.verify_landmarks import features_of, verification_settings
 from landmark_spark.store import Store
 
-__all__ = ["DrawnMatches", "draw_best_match"]
+__all__ = ["DrawnMatches", "Match", "draw_best_match", "draw_match", "find_best_match"]
 
 _HEIGHT = 480
 _FEATURE_COLUMNS = ("split", "landmark_id", "width", "height", "num_keypoints", "keypoints", "descriptors")
@@ -45,13 +45,19 @@ class DrawnMatches:
 
 
 @dataclass(frozen=True, eq=False)
-class _Match:
+class Match:
+    """A query and the reference it fits best.
+
+    matched: points of the query, points of the reference, and which are inliers, as ``match_pair`` returns them.
+    """
+
     reference_id: str
     reference: LocalFeatures
     matched: tuple[Any, Any, NDArray[np.bool_]]
 
     @property
     def num_inliers(self) -> int:
+        """Return how many matches agree on one affine map."""
         return int(np.count_nonzero(self.matched[2]))
 
 
@@ -78,15 +84,9 @@ def draw_best_match(config: Config, test_id: str, *, landmark_id: int | None = N
     reference_ids = [known_best] if known_best else reader.references_of(landmark_id)
     features = reader.features([test_id, *reference_ids])
     query = features[test_id]
-    best = _best_match(query, [(each, features[each]) for each in reference_ids], config)
+    best = find_best_match(query, [(each, features[each]) for each in reference_ids], config)
     caption = _caption(reader, test_id, landmark_id, best, verification)
     reference_image = reader.pictures([best.reference_id])[best.reference_id]
-    composed = compose_matches(
-        mark_keypoints(decode_jpeg(image.large_image), query.keypoints),
-        mark_keypoints(decode_jpeg(reference_image), best.reference.keypoints),
-        *best.matched,
-        height=_HEIGHT,
-    )
     return DrawnMatches(
         test_id=test_id,
         landmark_id=landmark_id,
@@ -94,20 +94,31 @@ def draw_best_match(config: Config, test_id: str, *, landmark_id: int | None = N
         num_inliers=best.num_inliers,
         num_matches=len(best.matched[2]),
         caption=caption,
-        picture=add_caption(composed, caption),
+        picture=draw_match(image.large_image, query, reference_image, best, caption),
     )
 
 
-def _best_match(query: LocalFeatures, references: Sequence[tuple[str, LocalFeatures]], config: Config) -> _Match:
+def draw_match(
+    image: bytes, query: LocalFeatures, reference_image: bytes, match: Match, caption: Sequence[str]
+) -> NDArray[np.uint8]:
+    """Draw an image beside the reference it was matched with, both JPEG: (H, W, 3) uint8 RGB, the caption below."""
+    composed = compose_matches(
+        mark_keypoints(decode_jpeg(image), query.keypoints),
+        mark_keypoints(decode_jpeg(reference_image), match.reference.keypoints),
+        *match.matched,
+        height=_HEIGHT,
+    )
+    return add_caption(composed, caption)
+
+
+def find_best_match(query: LocalFeatures, references: Sequence[tuple[str, LocalFeatures]], config: Config) -> Match:
     """Return the first reference with the most inliers; where none has any, that with the most matches."""
     settings = verification_settings(config.verify)
-    found = [_Match(name, each, match_pair(query, each, settings)) for name, each in references]
+    found = [Match(name, each, match_pair(query, each, settings)) for name, each in references]
     return max(found, key=lambda each: (each.num_inliers, len(each.matched[2])))
 
 
-def _caption(
-    reader: _Reader, test_id: str, landmark_id: int, best: _Match, verification: Any | None
-) -> tuple[str, ...]:
+def _caption(reader: _Reader, test_id: str, landmark_id: int, best: Match, verification: Any | None) -> tuple[str, ...]:
     threshold = reader.config.verify.min_inliers
     verdict = "verified" if best.num_inliers > threshold else "not verified"
     score = reader.score_of(test_id, landmark_id)

@@ -282,6 +282,7 @@ STAGES = (
             REJECTS,
             TOP_MODEL,
             FINE_TUNED_MODEL,
+            DELF_MODEL,
             whole(PREDICTIONS),
             whole(CANDIDATES),
             whole(LOCAL_FEATURES),
@@ -293,7 +294,7 @@ STAGES = (
         settings=ReportSettings,
         also=_report_also,
         preflight=read_solution,
-        version=3,
+        version=4,
     ),
 )
 

@@ -9,7 +9,16 @@ from landmark_spark.setting_fields import setting
 
 __all__ = ["EVIDENCE", "DescriptorSettings", "FusionSettings", "RetrievalSettings"]
 
-EVIDENCE = ("neighbours", "closest", "centroid", "head", "non_landmark", "inliers")
+EVIDENCE = (
+    "neighbours",
+    "closest",
+    "centroid",
+    "head",
+    "non_landmark",
+    "reference_non_landmark",
+    "references",
+    "inliers",
+)
 """Kinds of evidence for a candidate: docs/ladder.md explains each."""
 
 
@@ -22,12 +31,15 @@ class DescriptorSettings:
     networks: str = setting(
         "vgg16",
         "networks of keras.applications with spaces between, whose descriptors are joined; the one that is "
-        "backbone.name takes backbone.weights, others ImageNet's",
+        "backbone.name takes backbone.weights, others ImageNet's; none: no retrieval, and submission.mode another than "
+        "learned",
     )
     preprocessing: Literal["auto", "scale", "caffe", "tf", "torch", "none"] = setting(
         "auto", "as backbone.preprocessing has it, but auto: as the network was trained"
     )
-    sides: str = setting("256", "longest sides that the larger copy is brought to, pixels, with spaces between")
+    sides: str = setting(
+        "256", "longest sides that the larger copy is brought to, pixels, with spaces between", may_be_number=True
+    )
     flip: bool = setting(False, "describe the mirrored image too")
     crops: Literal["none", "five"] = setting(
         "none", "five: describe the centre and the corners too, each of three quarters of either side"
@@ -36,6 +48,11 @@ class DescriptorSettings:
     precision: Literal["auto", "float32", "bfloat16", "float16"] = setting("auto", "as backbone.precision has it")
     batch_size: int = setting(8, "images of one shape a call of the network", minimum=1, maximum=4096)
     num_threads: int = setting(1, "CPU threads of one task; Spark runs one task a core", minimum=1)
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether images are described at all."""
+        return self.networks.strip() != "none"
 
 
 @dataclass(frozen=True)
@@ -85,9 +102,17 @@ class FusionSettings:
 
     SPEED: ClassVar[frozenset[str]] = frozenset()
 
-    evidence: str = setting(" ".join(EVIDENCE), "kinds of evidence that are weighed, with spaces between")
+    evidence: str = setting(
+        "neighbours closest centroid head non_landmark inliers", "kinds of evidence that are weighed, spaces between"
+    )
     penalty: float = setting(1e-3, "on the squared weights of the logistic regression", above=0.0)
     non_landmark_share: float = setting(
         2 / 3, "share of photos of no landmark to expect in the test set", above=0.0, below=1.0
     )
     full_inliers: int = setting(35, "inliers from which more say nothing more", minimum=1)
+    max_answers: int = setting(
+        0,
+        "test images of which one landmark may be the best answer; the scores of one of more are weighed down by as "
+        "much; 0 = any number",
+        minimum=0,
+    )

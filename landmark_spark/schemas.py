@@ -46,6 +46,7 @@ class Table:
 
     A sharded table has the partition column ``shard`` besides its columns; one that is not is a single part.
     ``counted`` names string columns: the commit of each shard says how many rows have which values of them.
+    ``rows_per_group``: of a Parquet file: what a reader holds at once, and all that it reads for one row.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Table:
     sharded: bool = True
     counted: tuple[str, ...] = ()
     doc: str = ""
+    rows_per_group: int = 512  # of images then about 30 MB, of bottlenecks 8 MB
 
 
 @dataclass(frozen=True)
@@ -242,6 +244,8 @@ CANDIDATES = Table(
             _column("centroid", pa.float32(), "similarity to the mean of the landmark's images, -1 to 1"),
             _column("head", pa.float32(), "probability by the linear head; 0 without a head"),
             _column("non_landmark", pa.float32(), "mean similarity to the nearest photos of no landmark"),
+            _column("reference_non_landmark", pa.float32(), "that of the three training images, on average"),
+            _column("references", pa.float32(), "log2(1 + number of its training images)"),
         ]
     ),
     order=("split", "id", "rank"),
@@ -264,6 +268,7 @@ LOCAL_FEATURES = Table(
         ]
     ),
     order=("split", "id"),
+    rows_per_group=8,  # rows are up to 0.27 MB, and are looked up one by one
     doc="keypoints and descriptors of test images, of those that play one, and of references of landmarks named",
 )
 

@@ -7,7 +7,7 @@ import re
 import subprocess
 import sys
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -16,7 +16,16 @@ from landmark_spark.settings import SparkSettings
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-__all__ = ["JavaNotFoundError", "SessionError", "cause_of", "check_master", "find_java", "gpu_amount", "open_session"]
+__all__ = [
+    "JavaNotFoundError",
+    "SessionError",
+    "cause_of",
+    "check_master",
+    "find_java",
+    "gpu_amount",
+    "java_versions",
+    "open_session",
+]
 
 _JAVA_VERSIONS = (17, 21)  # what Spark 4.0 runs on
 _ERROR_LINE = re.compile(r"(([A-Za-z_]\w*\.)+\w+|[A-Z]\w*)(: |$)")  # "SomeError: why", "module.error: why"
@@ -131,8 +140,7 @@ def find_java() -> str:
     Raises JavaNotFoundError naming what was tried.
     """
     tried = []
-    for home in _java_homes():
-        version = _java_version(home)
+    for home, version in java_versions():
         if version in _JAVA_VERSIONS:
             return str(home)
         tried.append(f"{home} ({version or 'no java'})")
@@ -140,6 +148,12 @@ def find_java() -> str:
         "Spark 4.0 should have Java 17 or 21: install one (Debian and Ubuntu: openjdk-17-jre-headless) or set "
         f"JAVA_HOME. Tried: {', '.join(tried) or 'nothing found'}"
     )
+
+
+def java_versions() -> Iterator[tuple[Path, int | None]]:
+    """Return the homes where ``find_java`` looks, in its order, each with its major version; None: no java there."""
+    for home in _java_homes():
+        yield home, _java_version(home)
 
 
 def _java_homes() -> list[Path]:

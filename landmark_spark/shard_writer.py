@@ -16,8 +16,6 @@ from landmark_spark.whole_files import WholeFile
 
 __all__ = ["ShardWriter"]
 
-_ROWS_PER_GROUP = 512  # a row group of images is then about 30 MB, of bottlenecks 8 MB: what a reader holds at once
-
 
 class ShardWriter:
     """Writes one Parquet file in row groups of a fixed number of rows; ``close`` shows it, ``discard`` drops it.
@@ -30,6 +28,7 @@ class ShardWriter:
         self._relative = f"{folder}/part-{uuid.uuid4().hex}.parquet"
         self._schema = table.schema
         self._name = table.name
+        self._rows_per_group = table.rows_per_group
         self._file = WholeFile(file_system, f"{root}/{self._relative}")
         self._writer = pq.ParquetWriter(self._file, table.schema, compression="zstd")
         self._waiting: list[pa.Table] = []
@@ -49,16 +48,16 @@ class ShardWriter:
         self._num_waiting += rows.num_rows
         self.num_rows += rows.num_rows
         self.counts.add(self._waiting[-1])
-        if self._num_waiting >= _ROWS_PER_GROUP:
+        if self._num_waiting >= self._rows_per_group:
             waiting = pa.concat_tables(self._waiting)
-            full = waiting.num_rows - waiting.num_rows % _ROWS_PER_GROUP
-            self._writer.write_table(waiting.slice(0, full), row_group_size=_ROWS_PER_GROUP)
+            full = waiting.num_rows - waiting.num_rows % self._rows_per_group
+            self._writer.write_table(waiting.slice(0, full), row_group_size=self._rows_per_group)
             self._waiting, self._num_waiting = [waiting.slice(full)], waiting.num_rows - full
 
     def close(self) -> FileEntry:
         """Write what is left, and show the file whole at its name."""
         if self._num_waiting:
-            self._writer.write_table(pa.concat_tables(self._waiting), row_group_size=_ROWS_PER_GROUP)
+            self._writer.write_table(pa.concat_tables(self._waiting), row_group_size=self._rows_per_group)
             self._waiting, self._num_waiting = [], 0
         self._writer.close()
         self._file.place()

@@ -100,6 +100,7 @@ def _descriptor(name):
 def _candidate(name, landmark):
     row = {"id": name, "split": _classes(name)["split"], "true_landmark_id": _TRAIN.get(name, -1)}
     evidence = {"neighbours": 0.5, "closest": 0.5, "centroid": 0.25, "head": 0.125, "non_landmark": 0.125}
+    evidence |= {"reference_non_landmark": 0.125, "references": 1.0}
     return row | {"fold": -1, "rank": landmark - 70, "landmark_id": landmark, "class_index": landmark - 70} | evidence
 
 

@@ -14,7 +14,7 @@ from java_options import java_options
 
 from landmark_spark.session import find_java
 
-__all__ = ["ROOT", "environment", "spark_submit", "standalone_cluster", "start_submit"]
+__all__ = ["ROOT", "SPARK", "bare_environment", "environment", "spark_submit", "standalone_cluster", "start_submit"]
 
 ROOT = Path(__file__).resolve().parent.parent
 SPARK = Path(pyspark.__file__).parent
@@ -26,6 +26,14 @@ def environment():
     return {name: value for name, value in os.environ.items() if name != "PYSPARK_GATEWAY_PORT"} | added
 
 
+def bare_environment():
+    """Of a node that has Java, Spark and what its system ships, and does not know this project or its Python."""
+    known = environment()
+    names = ("JAVA_HOME", "SPARK_HOME", "SPARK_LOCAL_IP", "SPARK_DAEMON_JAVA_OPTS")
+    kept = {name: known[name] for name in names if name in known}
+    return kept | {"PATH": "/usr/bin:/bin", "HOME": "/nonexistent"}
+
+
 def free_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -33,32 +41,35 @@ def free_port():
 
 
 @contextlib.contextmanager
-def standalone_cluster(folder, num_workers=2, *, cores=1, gpus=0, prefix=(), apart=False):
+def standalone_cluster(folder, num_workers=2, *, cores=1, gpus=0, prefix=(), apart=False, known=None):
     """Yield the master's URL once every worker has registered; each has ``gpus`` GPUs of its own, which are made up.
 
     prefix: what stands before the command of each of its processes. apart: the workers have hosts of their own, of the
-    loopback network, as Spark wants for a task's second attempt at once.
+    loopback network, as Spark wants for a task's second attempt at once. known: the whole environment of its processes
+    in place of the tests' own.
     """
+    known = known or environment()
     port = free_port()
     master = f"spark://127.0.0.1:{port}"
     log = folder / "master.log"
     deploy = "org.apache.spark.deploy"
     common = ["--host", "127.0.0.1", "--webui-port", "0"]
     with contextlib.ExitStack() as stack:
-        start(stack, [f"{deploy}.master.Master", *common, "--port", str(port)], log, prefix=prefix)
+        start(stack, [f"{deploy}.master.Master", *common, "--port", str(port)], log, prefix=prefix, known=known)
         wait_for(log, "I have been elected leader", 1)
         for number in range(num_workers):
-            added = {"SPARK_WORKER_OPTS": find_made_up_gpus(folder, number, gpus)} if gpus else {}
+            given = {"SPARK_WORKER_OPTS": find_made_up_gpus(folder, number, gpus)} if gpus else {}
             host = f"127.0.0.{number + 1}" if apart else "127.0.0.1"
-            start_worker(stack, master, folder, number, host=host, cores=cores, added=added, prefix=prefix)
+            start_worker(stack, master, folder, number, host=host, cores=cores, prefix=prefix, known=known | given)
         wait_for(log, "Registering worker", num_workers)
         yield master
 
 
-def start_worker(stack, master, folder, number, *, host="127.0.0.1", cores=1, added=(), prefix=()):
+def start_worker(stack, master, folder, number, *, host="127.0.0.1", cores=1, prefix=(), known=None):
     options = ["--host", host, "--webui-port", "0", "--cores", str(cores), "--memory", "3g"]
     options += ["--work-dir", str(folder / f"work{number}"), master]
-    start(stack, ["org.apache.spark.deploy.worker.Worker", *options], folder / f"worker{number}.log", added, prefix)
+    log = folder / f"worker{number}.log"
+    start(stack, ["org.apache.spark.deploy.worker.Worker", *options], log, prefix=prefix, known=known)
 
 
 def find_made_up_gpus(folder, number, gpus):
@@ -71,13 +82,13 @@ def find_made_up_gpus(folder, number, gpus):
     return " ".join(f"-Dspark.worker.resource.gpu.{name}={value}" for name, value in settings.items())
 
 
-def start(stack, arguments, log, added=(), prefix=()):
+def start(stack, arguments, log, *, prefix=(), known=None):
     with log.open("w") as file:
         process = subprocess.Popen(
             [*prefix, SPARK / "bin" / "spark-class", *arguments],
             stdout=file,
             stderr=subprocess.STDOUT,
-            env=environment() | dict(added),
+            env=known or environment(),
         )
     stack.callback(process.wait, 30)
     stack.callback(process.terminate)

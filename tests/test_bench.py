@@ -276,7 +276,7 @@ def test_the_quick_scale_benchmark_compares_two_sizes_of_both_stages(monkeypatch
         return [{"stage": each, "num_rows": sum(size), **peaks} for each in ("index_images", "download_images")]
 
     monkeypatch.setattr(scale, "_run", run)
-    assert command_line.main(["scale", "--quick"]) == 0
+    assert command_line.main(["scale", "--quick", "--only", "first"]) == 0
     # a thousandth and a hundredth of 1,225,029 and 117,703, rounded down
     assert asked == [((1225, 117), 4), ((12250, 1177), 4)]
     summary = {"benchmark": "scale", "what": "summary", "num_rows": 13427}
@@ -284,6 +284,32 @@ def test_the_quick_scale_benchmark_compares_two_sizes_of_both_stages(monkeypatch
     assert _lines(capfd.readouterr().out) == [
         summary | {"stage": stage} | ratios for stage in ("index_images", "download_images")
     ]
+
+
+def test_the_whole_store_is_benchmarked_with_as_many_shards_as_are_asked_for(monkeypatch, capfd):
+    asked = []
+    monkeypatch.setattr(scale, "_run_whole", lambda size, num_shards, write: asked.append((size, num_shards)))
+    for options in (["--quick"], ["--shards", "64"], []):
+        assert command_line.main(["scale", "--only", "whole", *options]) == 0
+    assert asked == [((12250, 1177), 4), ((1_225_029, 117_703), 64), ((1_225_029, 117_703), 1024)]
+
+
+@pytest.mark.jvm
+def test_a_store_of_made_up_tables_is_planned_verified_fused_and_reported(tmp_path, monkeypatch):
+    lines = []
+    monkeypatch.setattr(scale, "_CACHE", tmp_path)
+    steps = scale._run_whole((3000, 300), 2, lambda *names, **values: lines.append((names, values)))
+    found = {each["stage"]: each for each in steps}
+    assert found["index_images"]["num_rows"] == 3300
+    assert found["plan"]["num_rows"] == 15  # every stage is up to date, the made-up ones too
+    made_up = next(values for names, values in lines if names == ("scale", "made_up"))
+    assert made_up["images"] == made_up["bottlenecks"] == 3300
+    # each candidate of the 300 test images and the 3,000 that play one is verified, and some predictions besides
+    assert made_up["candidates"] <= found["verify_landmarks"]["num_rows"] <= made_up["candidates"] + 300
+    assert 3 * 300 < found["fuse_evidence"]["num_rows"] <= 4 * 300
+    for each in steps:
+        assert 0 < each["jvm_live_heap_peak_bytes"] < each["jvm_peak_bytes"]
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.jvm

@@ -7,6 +7,7 @@ from landmark_spark.calibrating import calibrate
 from landmark_spark.calibration_pairs import Sampling, choose_references
 from landmark_spark.cli import main
 from landmark_spark.config import load_config
+from landmark_spark.retrieval_settings import EVIDENCE
 from landmark_spark.schemas import CANDIDATES, LOCAL_FEATURES, PREDICTIONS
 from landmark_spark.settings import ConfigError
 
@@ -83,7 +84,7 @@ def test_landmarks_of_which_some_images_alone_play_test_images_do_not_count(tmp_
     columns = {"class_index": 0, "score": 0.5}
     predicted = [{"id": "t0", "rank": rank, "landmark_id": rank} | columns for rank in range(3)]
     write_table(store.url, PREDICTIONS, predicted)  # 2 is not verified
-    evidence = dict.fromkeys(("neighbours", "closest", "centroid", "head", "non_landmark"), 0.0)
+    evidence = dict.fromkeys(EVIDENCE[:-1], 0.0)
     candidate = {
         "id": "r2_1",
         "split": "train",

@@ -44,6 +44,8 @@ def test_weights_are_a_word_or_a_path(tmp_path, monkeypatch):
 def test_text_settings_take_what_yaml_would_read_as_numbers(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert load_config(None, ["store=2018"]).store == str(tmp_path / "2018")
+    (tmp_path / "own.yaml").write_text("descriptors: {sides: 384}\n")
+    assert load_config(tmp_path / "own.yaml").descriptors.sides == "384"
 
 
 @pytest.mark.parametrize(

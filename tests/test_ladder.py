@@ -41,6 +41,16 @@ def test_a_variant_without_name_or_settings_is_refused(tmp_path, text, capsys):
     assert "error: --with should be NAME:SECTION.KEY=VALUE,..." in capsys.readouterr().err
 
 
+def test_a_chart_is_an_svg(tmp_path, capsys):
+    assert main(["ladder", "--set", f"store={tmp_path}", "--chart", "ladder.png"]) == 2
+    assert "error: --chart should end with .svg. Received: ladder.png" in capsys.readouterr().err
+
+
+def test_a_comma_within_a_value_does_not_end_it(capsys):
+    assert main(["ladder", "--with", "other:download.user_agent=robots, not people,train.epochs=many"]) == 2
+    assert "error: train.epochs should be of type int. Received: 'many'" in capsys.readouterr().err
+
+
 def test_without_a_solution_or_a_finished_run_it_says_so(tmp_path, capsys):
     (tmp_path / "train.csv").write_text("id,url,landmark_id\n")
     inputs = [f"inputs.{name}_csv={tmp_path / 'train.csv'}" for name in ("train", "test")]

@@ -1,6 +1,7 @@
 import io
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from landmark_store import NUM_SHARDS, make_store, scene, write_table
 from PIL import Image
@@ -170,3 +171,19 @@ def test_a_file_that_is_no_whole_parquet_file_is_one_line_that_says_what_mends_i
         path.write_bytes(path.read_bytes()[:1000])
     assert main(["matches", "t1", *options(store, f"store={tmp_path / 'store'}")]) == 1
     assert "the store should have whole Parquet files. Received:" in capsys.readouterr().err
+
+
+def test_a_table_of_large_rows_has_small_row_groups_of_which_few_are_read(tmp_path, monkeypatch):
+    store = make_store(tmp_path, num_references=20)  # 63 rows, in groups of 8
+    files = [pq.ParquetFile(store.path(name)) for name in store.files(LOCAL_FEATURES)]
+    sizes = [[each.metadata.row_group(group).num_rows for group in range(each.num_row_groups)] for each in files]
+    assert sum(map(sum, sizes)) == 63
+    assert all(set(each[:-1]) == {8} and each[-1] <= 8 for each in sizes)
+    read = []
+    whole = pq.ParquetFile.read_row_group
+    monkeypatch.setattr(
+        pq.ParquetFile, "read_row_group", lambda self, group, **more: read.append(group) or whole(self, group, **more)
+    )
+    found = look_up(store, LOCAL_FEATURES, ["r1_3", "absent"], columns=["width"], num_shards=NUM_SHARDS)
+    assert [row.width for row in found["r1_3"]] == [320]
+    assert len(read) == 1

@@ -2,13 +2,14 @@
 
 import csv
 import json
+import re
 
 import pytest
 
 from landmark_spark.cli import main
 from landmark_spark.commits import WHOLE
 from landmark_spark.core.submission import parse_submission
-from landmark_spark.retrieval_settings import EVIDENCE
+from landmark_spark.retrieval_settings import FusionSettings
 from landmark_spark.schemas import (
     BOTTLENECKS,
     CANDIDATES,
@@ -123,7 +124,7 @@ def test_training_images_play_test_images_and_none_meets_itself(finished):
     assert all(row["id"] != row["best_reference_id"] for row in verified)
     assert set(playing) <= {row["id"] for row in verified}
     fusion = json.loads((finished / "fusion.json").read_text())
-    assert fusion["learned"] and set(fusion["evidence"]) == set(EVIDENCE)
+    assert fusion["learned"] and set(fusion["evidence"]) == set(FusionSettings().evidence.split())
 
 
 def test_the_model_folder_has_model_classes_history_and_seed(finished):
@@ -143,6 +144,26 @@ def test_metrics_agree_with_evaluating_the_submission(finished, capsys):
     assert told == pytest.approx(metrics["modes"]["learned"])
     assert set(told) == {"gap", "top1", "num_predictions", "num_positives"}
     assert (finished / "report" / "index.html").read_text().startswith("<!")
+
+
+def test_the_report_shows_what_the_run_was_given_and_what_it_is_worth(finished):
+    metrics = json.loads((finished / "metrics.json").read_text())
+    page = (finished / "report" / "index.html").read_text()
+    found = re.findall(r'id="chart-([a-z-]+)".*?<script type="application/json">(.*?)</script>', page, re.DOTALL)
+    charts = {name: json.loads(text) for name, text in found}
+    values = {
+        name: dict(zip(chart["points"], chart["series"][0]["values"], strict=True)) for name, chart in charts.items()
+    }
+    assert values["ladder"] == pytest.approx(
+        {each["name"]: each["gap"]["value"] for each in metrics["ladder"]}, rel=1e-5
+    )
+    assert list(charts["gains"]["points"]) == [each["name"] for each in metrics["ladder"][1:]]
+    there = metrics["counts"]["images"] - metrics["counts"]["failed_downloads"]
+    assert sum(values["hosts"].values()) == values["downloads"]["ok"] == there
+    assert sum(charts["hosts"]["series"][1]["values"]) == metrics["counts"]["failed_downloads"]
+    assert sum(values["class-sizes"].values()) == 4
+    assert charts["training"]["series"][0]["values"][-1] > 0
+    assert values["times"]["index_images"] > 0
 
 
 def test_a_second_run_does_nothing_and_says_so(finished, capsys, tiny_arguments):

@@ -1,6 +1,8 @@
 import re
 from pathlib import Path
 
+from document_commands import commands
+
 from landmark_spark.descriptions import describe_stages, describe_statuses
 from landmark_spark.pipeline import STAGES
 
@@ -14,8 +16,8 @@ def block(name):
 
 
 def test_the_readmes_tables_are_those_that_describe_prints():
-    assert block("stages") == describe_stages()
-    assert block("statuses") == describe_statuses()
+    assert block("stages") == describe_stages(), "the README is old: run scripts/reference"
+    assert block("statuses") == describe_statuses(), "the README is old: run scripts/reference"
 
 
 def test_nothing_is_left_to_be_filled_in():
@@ -24,6 +26,20 @@ def test_nothing_is_left_to_be_filled_in():
 
 def test_every_stage_has_a_job_file_of_its_name():
     names = {each.stem for each in (ROOT / "jobs").glob("*.py")}
-    assert names == {each.name for each in STAGES} | {"pipeline"}
+    assert names == {each.name for each in STAGES} | {"pipeline", "doctor"}
     for stage in STAGES:
         assert f'job("{stage.name}")' in (ROOT / "jobs" / f"{stage.name}.py").read_text()
+
+
+def test_the_readme_begins_with_what_one_begins_with():
+    typed = [each.words for each in commands() if each.document == "README.md"]
+    assert [words[:2] for words in typed[:6]] == [
+        ("scripts/demo",),
+        ("scripts/environment",),
+        ("landmark-spark", "ingest"),
+        ("landmark-spark", "run"),
+        ("landmark-spark", "identify"),
+        ("scripts/submit", "--master"),
+    ]
+    quickstart = [each.words for each in commands() if each.document == "docs/quickstart.md"]
+    assert [each for each in typed[:6] if each not in quickstart] == []

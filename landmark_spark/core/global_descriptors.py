@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from landmark_spark.core.pca import Pca, fit_pca, normalise, reduce_descriptors
 
-__all__ = ["average_views", "describe", "fit_whitening", "pool_gem"]
+__all__ = ["average_views", "describe", "fit_whitening", "leave_unwhitened", "pool_gem"]
 
 Floats = NDArray[np.float32]
 
@@ -56,6 +56,14 @@ def fit_whitening(descriptors: Floats, dimensions: int, *, shrinkage: float) -> 
         )
     found = fit_pca(normalise(descriptors), min(dimensions, len(descriptors) - 1, descriptors.shape[1]))
     return replace(found, variances=found.variances + np.float32(shrinkage) * found.variances.mean())
+
+
+def leave_unwhitened(size: int) -> Pca:
+    """Return what ``describe`` leaves descriptors of ``size`` values as they are by, but for their length.
+
+    For a single descriptor, of which nothing can be learned.
+    """
+    return Pca(np.zeros(size, np.float32), np.eye(size, dtype=np.float32), np.ones(size, np.float32))
 
 
 def describe(descriptors: Floats, whitening: Pca) -> Floats:

@@ -22,9 +22,11 @@ __all__ = ["TECHNIQUES", "Rung", "Step", "TestCandidates", "climb", "learned_ste
 TECHNIQUES: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("nearest neighbours", ("neighbours",)),
     ("non-landmark suppression", ("non_landmark",)),
+    ("non-landmark suppression of references", ("reference_non_landmark",)),
     ("closest images", ("closest",)),
     ("class centroids", ("centroid",)),
     ("linear head", ("head",)),
+    ("number of references", ("references",)),
     ("geometric verification", ("inliers",)),
 )
 """What is added, step by step: its name, and the kinds of evidence that come with it."""

@@ -99,7 +99,8 @@ class Candidates:
     vote of the K nearest images for the class, as ``score_classes`` counts it; 0 where none is of it. closest: float64,
     mean similarity to the three images of the class that are nearest. centroid: float64, similarity to the class as a
     whole. head: float64, probability; 0 without a head. non_landmark: float64, of the image, mean similarity to the
-    nearest photos of no landmark.
+    nearest photos of no landmark. reference_non_landmark: float64, the mean of that of the images that ``closest`` is
+    about. references: float64, log2(1 + number of images of the class that were compared).
     """
 
     images: Integers
@@ -110,6 +111,8 @@ class Candidates:
     centroid: Doubles
     head: Doubles
     non_landmark: Doubles
+    reference_non_landmark: Doubles
+    references: Doubles
 
 
 def find_candidates(queries: Floats, references: References, plan: RetrievalPlan) -> Candidates:
@@ -127,7 +130,7 @@ def find_candidates(queries: Floats, references: References, plan: RetrievalPlan
 
 
 def _nothing() -> list[NDArray[Any]]:
-    return [*(np.zeros(0, np.int64) for _ in range(3)), *(np.zeros(0) for _ in range(5))]
+    return [*(np.zeros(0, np.int64) for _ in range(3)), *(np.zeros(0) for _ in range(7))]
 
 
 def _of_block(queries: Floats, references: References, plan: RetrievalPlan, start: int) -> list[NDArray[Any]]:
@@ -149,7 +152,9 @@ def _of_block(queries: Floats, references: References, plan: RetrievalPlan, star
     rows: list[list[NDArray[Any]]] = []
     for place, row in enumerate(np.concatenate(named, axis=1)):
         classes = np.unique(row[row != NO_CLASS])
-        closest = np.array([_closest(queries[place], references, each) for each in classes.tolist()])
+        closest, held_back, counts = np.array(
+            [_closest(queries[place], references, each, plan) for each in classes.tolist()]
+        ).T
         order = np.argsort(-closest, kind="stable")
         classes = classes[order]
         vote_of = dict(zip(voted[place].tolist(), votes[place].tolist(), strict=True))
@@ -163,20 +168,30 @@ def _of_block(queries: Floats, references: References, plan: RetrievalPlan, star
                 to_centroids[place, classes].astype(np.float64),
                 probabilities[place, classes].astype(np.float64),
                 np.full(len(classes), others[place], np.float64),
+                held_back[order],
+                np.log2(1.0 + counts[order]),
             ]
         )
     return [np.concatenate(columns) for columns in zip(*rows, strict=True)]
 
 
-def _closest(query: Floats, references: References, class_index: int) -> float:
+def _closest(
+    query: Floats, references: References, class_index: int, plan: RetrievalPlan
+) -> tuple[float, float, float]:
+    """Return of the images of a class that are closest: their similarity, that to photos of none; and how many all are.
+
+    Of a class without images come zeros.
+    """
     first, end = np.searchsorted(references.classes, [class_index, class_index + 1])
     members = references.vectors[first:end]
     if references.is_left_out is not None:
         members = members[~references.is_left_out[first:end]]
     if not len(members):
-        return 0.0
-    similarities = np.sort(_product(query[None], members)[0])
-    return float(similarities[-_NUM_CLOSEST:].mean())
+        return 0.0, 0.0, 0.0
+    similarities = _product(query[None], members)[0]
+    places = np.argsort(similarities, kind="stable")[-_NUM_CLOSEST:]
+    others = similarity_to(members[places], references.non_landmarks, plan.non_landmark_neighbours, product=_product)
+    return float(similarities[places].mean()), float(others.mean(dtype=np.float64)), float(len(members))
 
 
 def _largest(values: NDArray[np.floating[Any]], count: int) -> Integers:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from landmark_spark.core.array_files import read_arrays
 from landmark_spark.core.class_centroids import class_sums
 from landmark_spark.core.cross_validation import assign_folds
-from landmark_spark.core.global_descriptors import fit_whitening
+from landmark_spark.core.global_descriptors import fit_whitening, leave_unwhitened
 from landmark_spark.core.linear_head import LinearHead, balanced_weights, fit_linear_head
 from landmark_spark.core.pca import Pca, normalise
 from landmark_spark.core.retrieval import GRID, References, check_order, whiten_exactly
@@ -157,7 +157,10 @@ class RetrievalModel:
 
 
 def learn_retrieval(images: Described, plan: RetrievalLearning) -> RetrievalModel:
-    """Whiten, place the images in folds, and fit the heads. Raises ValueError where no training image is there."""
+    """Whiten, place the images in folds, and fit the heads; of a single image nothing is whitened.
+
+    Raises ValueError where no training image is there.
+    """
     order = np.lexsort((np.array(images.ids), images.classes))
     is_landmark = images.classes[order] < images.num_classes
     places, others = order[is_landmark], order[~is_landmark]
@@ -166,7 +169,10 @@ def learn_retrieval(images: Described, plan: RetrievalLearning) -> RetrievalMode
     learned = np.concatenate(
         [_first(images, places, plan.max_training_images), _first(images, others, plan.max_training_images)]
     )
-    whitening = fit_whitening(images.descriptors[learned], plan.dimensions, shrinkage=plan.shrinkage)
+    if len(learned) < 2:
+        whitening = leave_unwhitened(images.descriptors.shape[1])
+    else:
+        whitening = fit_whitening(images.descriptors[learned], plan.dimensions, shrinkage=plan.shrinkage)
     vectors = whiten_exactly(images.descriptors, whitening)
     folds = _folds(images, places, others, plan)
     heads = {}

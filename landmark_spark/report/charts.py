@@ -1,239 +1,226 @@
-"""Draws the charts of the report: each takes plain values and returns SVG text.
-
-The colours are near those of Okabe and Ito, which every kind of colour sight tells apart, and have a contrast of 3:1
-with a light page and with a dark one alike; lines differ in their dashes too.
-"""
+"""Makes the charts of what was predicted and verified: few numbers each, however many images there are."""
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from landmark_spark.report.data import InlierSample, ScoreSample
-from landmark_spark.report.svg import INK, printable, render_svg
+from landmark_spark.core.ladder import Rung
+from landmark_spark.report.chart import Chart, Column, Series, Threshold
+from landmark_spark.report.data import Confusion, InlierSample, ScoreSample
 
 __all__ = [
-    "MEASURES",
-    "class_size_chart",
-    "download_chart",
+    "confusion_chart",
+    "gain_chart",
+    "imagined_chart",
     "inlier_chart",
     "ladder_chart",
     "precision_chart",
     "score_chart",
-    "training_chart",
 ]
 
-_BLUE, _VERMILION, _GREEN, _PURPLE, _GREY = "#1A7FBF", "#D55E00", "#009E73", "#B65E94", "#808080"
-_SERIES = ((_BLUE, "-"), (_VERMILION, "--"), (_GREEN, "-."), (_PURPLE, ":"))
-_GROUP_COLORS = {"right": _BLUE, "wrong": _VERMILION, "no landmark": _GREY, "all": _BLUE}
-MEASURES = {"loss": "loss", "accuracy": "accuracy", "gap": "GAP"}
-"""What a training's history may have, of training images and, as val_..., of held-out ones; and how it is called."""
-
-_MAX_POINTS = 400
-_MAX_BARS = 12
-_MAX_LABEL = 30
+_GROUP_COLORS = {"right": "blue", "wrong": "vermilion", "no landmark": "grey", "all": "blue"}
+_CURVE_COLORS = ("blue", "vermilion", "green", "purple")
+_NUM_RANKS = 60
+_NUM_SCORE_BINS = 40
+_NUM_INLIER_BINS = 40
+_BINS_TO_THRESHOLD = 10
 
 
-def ladder_chart(ladder: Sequence[tuple[str, float]]) -> str:
-    """Draw the GAP of each (step, GAP) as a bar, the first step on top."""
-    _check_filled("ladder", ladder)
-    label = "GAP by step: " + ", ".join(f"{step} {gap:.4f}" for step, gap in ladder)
+def ladder_chart(ladder: Sequence[Rung]) -> Chart:
+    """Show the GAP of each step with its interval, the first on top."""
+    gaps = [each.gap for each in ladder]
+    ends = " to ".join(f"{each.gap.value:.4f} ({each.name})" for each in (*ladder[:1], *ladder[-1:]))
+    return Chart(
+        name="ladder",
+        title="GAP, step by step",
+        summary=f"Each step with its 95 % interval over draws of the test images: {ends}.",
+        kind="intervals",
+        heading="step",
+        points=[each.name for each in ladder],
+        series=[
+            Series(
+                "GAP",
+                [gap.value for gap in gaps],
+                digits=4,
+                low=[gap.low for gap in gaps],
+                high=[gap.high for gap in gaps],
+            ),
+            *_cross_validated(ladder),
+        ],
+        axis="global average precision (GAP)",
+        extra=[Column("top-1", [f"{each.top1:.4f}" for each in ladder])],
+    )
 
-    def draw(figure: Figure) -> None:
-        axes = figure.add_subplot()
-        _bars(axes, [step for step, _ in ladder], [gap for _, gap in ladder], [f"{gap:.4f}" for _, gap in ladder])
-        axes.set_xlabel("global average precision (GAP)")
 
-    return render_svg(draw, name="ladder", label=label, height=0.8 + 0.38 * len(ladder))
+def _cross_validated(ladder: Sequence[Rung]) -> list[Series]:
+    values = [math.nan if each.cross_validated is None else each.cross_validated for each in ladder]
+    if all(map(math.isnan, values)):
+        return []
+    return [Series("GAP, cross-validated on training images", values, "purple", digits=4)]
 
 
-def precision_chart(curves: Mapping[str, NDArray[Any]]) -> str:
-    """Draw curves of (R,) precision among the first 1, 2, ... R predictions; long ones at 400 ranks of all."""
+def gain_chart(ladder: Sequence[Rung]) -> Chart:
+    """Show by how much each step exceeds the one before it, with the interval of that gain."""
+    gains = [(each.name, each.gain) for each in ladder if each.gain is not None]
+    sure = [name for name, gain in gains if gain.low > 0]
+    return Chart(
+        name="gains",
+        title="What each step gains",
+        summary="Gain of GAP over the step before, with its 95 % interval. Above zero with all of it: "
+        f"{', '.join(sure) or 'none'}.",
+        kind="intervals",
+        heading="step",
+        points=[name for name, _ in gains],
+        series=[
+            Series(
+                "gain of GAP",
+                [gain.value for _, gain in gains],
+                "green",
+                digits=4,
+                low=[gain.low for _, gain in gains],
+                high=[gain.high for _, gain in gains],
+            )
+        ],
+        axis="gain of GAP over the step before",
+        threshold=Threshold(0.0, ""),
+    )
+
+
+def precision_chart(curves: Mapping[str, NDArray[Any]]) -> Chart:
+    """Show curves of (R,) precision among the first 1, 2, ... R predictions, at some of the ranks."""
     filled = {name: curve for name, curve in curves.items() if len(curve)}
-    _check_filled("curves", filled)
-    label = "Precision over all ranks: " + ", ".join(f"{name} {curve[-1]:.3f}" for name, curve in filled.items())
+    longest = max(map(len, filled.values()), default=0)
+    # Some ranks are evenly spaced, others closer together at the beginning, and each curve has its end.
+    even = np.linspace(1, max(longest, 1), min(longest, _NUM_RANKS)).round().astype(int).tolist()
+    first = [digit * 10**power for power in range(9) for digit in (1, 2, 5) if digit * 10**power <= longest]
+    ranks = sorted({*even, *first, *map(len, filled.values())})
+    ends = ", ".join(f"{name} {curve[-1]:.3f} at {len(curve):,}" for name, curve in filled.items())
+    return Chart(
+        name="precision",
+        title="Precision by rank",
+        summary="The share of right predictions among the first 1, 2, 3, \N{HORIZONTAL ELLIPSIS} of the ranking. "
+        f"A good ranking is right at the left and falls late. At the last rank: {ends}.",
+        kind="lines",
+        heading="rank",
+        points=[f"{rank:,}" for rank in ranks],
+        places=ranks,
+        series=[
+            Series(
+                name,
+                [float(curve[rank - 1]) if rank <= len(curve) else math.nan for rank in ranks],
+                _CURVE_COLORS[number % len(_CURVE_COLORS)],
+                digits=4,
+                dash=number % len(_CURVE_COLORS),
+            )
+            for number, (name, curve) in enumerate(filled.items())
+        ],
+        axis="rank of the prediction, best score first",
+        panels=["precision so far"],
+        limits=(0, longest),
+        top=1.0,
+    )
 
-    def draw(figure: Figure) -> None:
-        axes = figure.add_subplot()
-        for number, (name, curve) in enumerate(filled.items()):
-            color, line = _SERIES[number % len(_SERIES)]
-            places = np.unique(np.linspace(0, len(curve) - 1, min(len(curve), _MAX_POINTS)).round().astype(int))
-            marker = "o" if len(curve) == 1 else ""
-            axes.plot(places + 1, curve[places], line, marker=marker, color=color, label=_short(name), linewidth=1.8)
-        axes.set(xlabel="rank of the prediction, best score first", ylabel="precision so far", ylim=(0, 1.03))
-        axes.xaxis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1))
-        axes.xaxis.set_major_formatter(_thousands)
-        axes.grid()
-        axes.set_xlim(left=0)
-        figure.legend(loc="outside upper left", ncols=3)
 
-    return render_svg(draw, name="precision", label=label, height=3.1)
-
-
-def score_chart(scores: ScoreSample) -> str:
-    """Draw a histogram of the scores of each group, one below the other on one axis."""
+def score_chart(scores: ScoreSample) -> Chart:
+    """Show a histogram of the scores of each group, one below the other on one axis."""
     groups = scores.groups()
-    _check_filled("scores", groups)
-    edges = np.linspace(0, max(1.0, *(float(values.max()) for values in groups.values())), 41)
-    medians = ", ".join(f"{name} {np.median(values):.2f} ({len(values):,})" for name, values in groups.items())
-    label = f"Median confidence (images): {medians}"
-    bars = {name: np.histogram(values, edges)[0] for name, values in groups.items()}
-    return _histograms(bars, edges, name="scores", label=label, axis="confidence of the classifier")
+    end = max(1.0, *(float(values.max()) for values in groups.values())) if groups else 1.0
+    edges = np.linspace(0, end, _NUM_SCORE_BINS + 1)
+    medians = ", ".join(f"{name} {np.median(values):.2f} ({len(values):,} images)" for name, values in groups.items())
+    return _histogram(
+        {name: np.histogram(values, edges)[0] for name, values in groups.items()},
+        edges,
+        name="scores",
+        title="Scores",
+        summary=f"How sure the classifier was of its best landmark. Median: {medians}.",
+        heading="score from",
+        points=[f"{low:.3f} to {high:.3f}" for low, high in itertools.pairwise(edges)],
+        axis="score",
+    )
 
 
-def inlier_chart(inliers: InlierSample) -> str:
-    """Draw a histogram of the inliers of each group, and the line above which a prediction is verified.
+def inlier_chart(inliers: InlierSample) -> Chart:
+    """Show a histogram of the inliers of each group, and the line above which a prediction is verified.
 
     No bar lies on both sides of the line; the last one holds all that is far beyond it.
     """
     groups = inliers.groups()
-    _check_filled("inliers", groups)
     threshold = inliers.min_inliers
-    width = max(1, math.ceil(threshold / 10))
-    first = -0.5 - width + (threshold + 1) % width if (threshold + 1) % width else -0.5
-    last = threshold + 0.5 + width * 30
-    most = max(int(values.max()) for values in groups.values())
-    edges = np.arange(first, min(last, max(most, threshold + width) + width) + width, width)
-    bars = {name: np.histogram(np.minimum(values, edges[-1] - 0.5), edges)[0] for name, values in groups.items()}
+    width = max(1, math.ceil(threshold / _BINS_TO_THRESHOLD))
+    first = (threshold + 1) % width - width if (threshold + 1) % width else 0
+    most = max((int(values.max()) for values in groups.values()), default=0)
+    num_bins = min(_NUM_INLIER_BINS, max(most, threshold + 1) // width + 2)
+    lows = first + width * np.arange(num_bins)
+    edges = np.append(lows, lows[-1] + width) - 0.5
     over = ", ".join(
         f"{name} {int((values > threshold).sum()):,} of {len(values):,}" for name, values in groups.items()
     )
-    axis = "inliers" if most < edges[-1] else f"inliers (the last bar: {math.ceil(edges[-2])} and more)"
-    label = f"Images with more than {threshold} inliers: {over}"
-    return _histograms(bars, edges, name="inliers", label=label, axis=axis, threshold=threshold)
+    names = [f"{max(low, 0)} to {low + width - 1}" if width > 1 else f"{low}" for low in lows]
+    if most >= edges[-1]:
+        names[-1] = f"{lows[-1]} and more"
+    return _histogram(
+        {name: np.histogram(np.minimum(values, lows[-1]), edges)[0] for name, values in groups.items()},
+        edges,
+        name="inliers",
+        title="Inliers",
+        summary="Inliers of the best reference; the broken line is the threshold. Images with more than "
+        f"{threshold}: {over}.",
+        heading="inliers",
+        points=names,
+        axis="inliers" if most < edges[-1] else f"inliers (the last bar: {names[-1]})",
+        threshold=Threshold(threshold + 0.5, f"more than {threshold}"),
+    )
 
 
-def training_chart(history: Mapping[str, Sequence[float]], *, name: str = "training") -> str:
-    """Draw loss, accuracy and GAP of training and held-out images over the epochs, as far as there are values."""
-    measures = [each for each in MEASURES if len(history.get(each, ())) or len(history.get(f"val_{each}", ()))]
-    _check_filled("history", measures)
-    parts = [key for key in (*measures, *(f"val_{each}" for each in measures)) if len(history.get(key, ()))]
-    num_epochs = len(history[parts[0]])
-    ends = ", ".join(f"{key} {history[key][-1]:.3f}" for key in parts)
-    label = f"{name.capitalize()}, after {num_epochs} epochs: {ends}"
-
-    def draw(figure: Figure) -> None:
-        rows = figure.subplots(len(measures), 1, sharex=True, squeeze=False)[:, 0]
-        drawn: dict[str, Any] = {}
-        for axes, measure in zip(rows, measures, strict=True):
-            for key, part, (color, line) in (
-                (measure, "training", _SERIES[0]),
-                (f"val_{measure}", "held out", _SERIES[1]),
-            ):
-                values = np.asarray(history.get(key, ()), np.float64)
-                if len(values):
-                    marker = "o" if len(values) == 1 else ""
-                    (drawn[part],) = axes.plot(np.arange(1, len(values) + 1), values, line, marker=marker, color=color)
-            axes.set(ylabel=MEASURES[measure], ylim=(0, None) if measure == "loss" else (0, 1.03))
-            axes.grid()
-        rows[-1].set_xlabel("epoch")
-        if num_epochs > 1:
-            rows[-1].set_xlim(left=1)
-        rows[-1].xaxis.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=1))
-        figure.legend(list(drawn.values()), list(drawn), loc="outside upper left", ncols=2)
-
-    return render_svg(draw, name=name, label=label, height=0.9 + 1.6 * len(measures))
+def _histogram(counts: Mapping[str, NDArray[Any]], edges: NDArray[Any], **words: Any) -> Chart:
+    return Chart(
+        kind="histogram",
+        places=((edges[:-1] + edges[1:]) / 2).tolist(),
+        series=[
+            Series(group, bars.tolist(), _GROUP_COLORS[group], panel=panel)
+            for panel, (group, bars) in enumerate(counts.items())
+        ],
+        panels=[f"{group}: {bars.sum():,}" for group, bars in counts.items()],
+        limits=(min(float(edges[0]), 0.0), float(edges[-1])),
+        **words,
+    )
 
 
-def download_chart(downloads: Mapping[str, int]) -> str:
-    """Draw the number of images by status as bars, the most frequent on top, what is rare in one bar."""
-    _check_filled("downloads", downloads)
-    ranked = sorted(downloads.items(), key=lambda pair: (-pair[1], pair[0]))
-    total = sum(downloads.values())
-    label = f"Downloads: {downloads.get('ok', 0):,} of {total:,} images are there"
-    if len(ranked) > _MAX_BARS:
-        rest = ranked[_MAX_BARS - 1 :]
-        ranked = [*ranked[: _MAX_BARS - 1], (f"{len(rest)} other statuses", sum(count for _, count in rest))]
-
-    def draw(figure: Figure) -> None:
-        axes = figure.add_subplot()
-        colors = [_BLUE if status == "ok" else _VERMILION for status, _ in ranked]
-        counts = [count for _, count in ranked]
-        _bars(axes, [status for status, _ in ranked], counts, [f"{count:,}" for count in counts], colors)
-        axes.set_xlabel("images")
-        axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-        axes.xaxis.set_major_formatter(_thousands)
-
-    return render_svg(draw, name="downloads", label=label, height=0.8 + 0.32 * len(ranked))
+def confusion_chart(confusions: Sequence[Confusion]) -> Chart:
+    """Show which landmarks were most often taken for which others."""
+    return Chart(
+        name="confusions",
+        title="Landmarks most often confused",
+        summary="The landmark that a photo shows, and the one that was answered. Most often: "
+        f"{_pair(confusions[0]) if confusions else 'none'}.",
+        kind="bars",
+        heading="landmark shown \N{RIGHTWARDS ARROW} landmark answered",
+        points=[_pair(each) for each in confusions],
+        series=[Series("photos", [each.num_images for each in confusions], "vermilion")],
+        axis="photos",
+    )
 
 
-def class_size_chart(class_sizes: NDArray[Any]) -> str:
-    """Draw how many landmarks have 1, 2 to 3, 4 to 7, ... training images: (C,) int, each at least 1."""
-    _check_filled("class_sizes", class_sizes)
-    if class_sizes.min() < 1:
-        raise ValueError(f"class_sizes should be at least 1. Received: {class_sizes.min()}")
-    label = f"{len(class_sizes):,} landmarks; half have {np.median(class_sizes):g} training images or fewer"
-    powers = np.frexp(class_sizes.astype(np.float64))[1] - 1  # floor(log2), without its rounding
-    counts = np.bincount(powers)[powers.min() :]
-    lows = 2 ** np.arange(powers.min(), powers.max() + 1)
-    names = [f"{low:,}" if low == 1 else f"{low:,}\N{EN DASH}{2 * low - 1:,}" for low in lows]
-
-    def draw(figure: Figure) -> None:
-        axes = figure.add_subplot()
-        _bars(axes, names, counts.tolist(), [f"{count:,}" for count in counts])
-        axes.set(xlabel="landmarks", ylabel="training images (log scale)")
-        axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-        axes.xaxis.set_major_formatter(_thousands)
-
-    return render_svg(draw, name="class-sizes", label=label, height=0.9 + 0.32 * len(names))
+def imagined_chart(imagined: Sequence[tuple[str, int]]) -> Chart:
+    """Show which landmarks were most often answered for photos of none."""
+    return Chart(
+        name="imagined",
+        title="Landmarks answered for photos of none",
+        summary="Most answers of this kind have a low score, and stand far down in the ranking. Most often: "
+        f"{imagined[0][0] if imagined else 'none'}.",
+        kind="bars",
+        heading="landmark answered",
+        points=[name for name, _ in imagined],
+        series=[Series("photos", [count for _, count in imagined], "grey")],
+        axis="photos",
+    )
 
 
-def _bars(
-    axes: Axes, names: Sequence[str], values: Sequence[float], texts: Sequence[str], colors: Sequence[str] = (_BLUE,)
-) -> None:
-    places = np.arange(len(names))
-    bars = axes.barh(places, values, color=list(colors), height=0.7)
-    axes.set_yticks(places, [_short(name) for name in names])
-    axes.tick_params(axis="y", length=0)
-    axes.invert_yaxis()
-    axes.bar_label(bars, texts, padding=4)
-    axes.set_xlim(0, max(*values, 1e-9) * 1.18)
-    axes.spines["left"].set_visible(False)
-
-
-def _histograms(
-    bars: Mapping[str, NDArray[Any]],
-    edges: NDArray[Any],
-    *,
-    name: str,
-    label: str,
-    axis: str,
-    threshold: int | None = None,
-) -> str:
-    def draw(figure: Figure) -> None:
-        rows = figure.subplots(len(bars), 1, sharex=True, squeeze=False)[:, 0]
-        for axes, (group, counts) in zip(rows, bars.items(), strict=True):
-            axes.stairs(counts, edges, fill=True, color=_GROUP_COLORS[group])
-            axes.set_title(f"{group}: {counts.sum():,}", loc="right", fontsize=10)
-            axes.yaxis.set_major_locator(MaxNLocator(3, integer=True, min_n_ticks=1))
-            axes.yaxis.set_major_formatter(_thousands)
-            axes.grid(axis="y")
-            if threshold is not None:
-                axes.axvline(threshold + 0.5, color=INK, linestyle="--", linewidth=1.2)
-        if threshold is not None:
-            rows[0].set_title(f"threshold: more than {threshold}", loc="left", fontsize=10)
-        rows[-1].set(xlabel=axis, xlim=(min(edges[0], 0), edges[-1]))
-        figure.supylabel("images", fontsize=10)
-
-    return render_svg(draw, name=name, label=label, height=0.8 + (1.3 if len(bars) > 1 else 2.0) * len(bars))
-
-
-def _thousands(value: float, _: float) -> str:
-    return f"{value:,.0f}"
-
-
-def _short(text: str) -> str:
-    text = printable(text)
-    return text if len(text) <= _MAX_LABEL else text[: _MAX_LABEL - 1] + "\N{HORIZONTAL ELLIPSIS}"
-
-
-def _check_filled(name: str, values: Any) -> None:
-    if not len(values):
-        raise ValueError(f"{name} should not be empty: the page says so in words. Received: nothing to draw")
+def _pair(confusion: Confusion) -> str:
+    return f"{confusion.shown} \N{RIGHTWARDS ARROW} {confusion.answered}"

@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["KINDS", "VERDICTS", "Example", "InlierSample", "ReportData", "ScoreSample"]
+from landmark_spark.core.ladder import Rung
+
+__all__ = ["KINDS", "VERDICTS", "Confusion", "Example", "InlierSample", "ReportData", "ScoreSample"]
 
 KINDS = ("accepted", "borderline", "rejected", "confident_wrong")
 """Galleries of match pictures, in the order of the page."""
@@ -61,6 +63,15 @@ class InlierSample:
 
 
 @dataclass(frozen=True)
+class Confusion:
+    """What ``num_images`` photos show, and what was answered."""
+
+    shown: str
+    answered: str
+    num_images: int
+
+
+@dataclass(frozen=True)
 class Example:
     """One match picture and what is said under it.
 
@@ -97,13 +108,17 @@ class ReportData:
         metrics: by submission mode: gap, top1, num_predictions and num_positives, as ``core.metrics.evaluate`` returns
             them; empty without a solution.
         submission_mode: the mode that submission.csv was written in.
-        ladder: (step, GAP) from the simplest way to the best.
+        ladder: from the simplest way to the best.
         precision_curves: by mode: (R,) float, the share that is right among the first 1, 2, ... R predictions.
         scores: the classifier's confidence of its best landmark for each test image.
         inliers: largest number of inliers of each test image with the landmark that is answered.
         history: of the top model by name (loss, val_loss, val_accuracy, val_gap): one value an epoch.
         fine_tuning: the same of the fine-tuned model; empty where there is none.
+        delf_training: the same of DELF's attention.
+        confusions: the most frequent mistakes between landmarks, the most frequent first.
+        imagined: (landmark, photos) answered for photos of none, the most frequent first.
         downloads: number of images by status.
+        hosts: by host, the number of images that are there, and of those that failed.
         rejects: number of rows of the csv files by the reason they were refused for.
         class_sizes: (C,) int, training images of each landmark.
         stage_times: (stage, rows made, seconds) in the order of the run.
@@ -115,13 +130,17 @@ class ReportData:
     created: str
     submission_mode: str
     metrics: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
-    ladder: Sequence[tuple[str, float]] = ()
+    ladder: Sequence[Rung] = ()
     precision_curves: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     scores: ScoreSample = field(default_factory=ScoreSample)
     inliers: InlierSample | None = None
     history: Mapping[str, Sequence[float]] = field(default_factory=dict)
     fine_tuning: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    delf_training: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    confusions: Sequence[Confusion] = ()
+    imagined: Sequence[tuple[str, int]] = ()
     downloads: Mapping[str, int] = field(default_factory=dict)
+    hosts: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     rejects: Mapping[str, int] = field(default_factory=dict)
     class_sizes: NDArray[Any] = field(default_factory=lambda: np.zeros(0, int))
     stage_times: Sequence[tuple[str, int, float]] = ()

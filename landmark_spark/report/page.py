@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,28 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from PIL import Image
 
-from landmark_spark.report import charts
+from landmark_spark.report.assets import load_assets
+from landmark_spark.report.chart import Chart
+from landmark_spark.report.charts import (
+    confusion_chart,
+    gain_chart,
+    imagined_chart,
+    inlier_chart,
+    ladder_chart,
+    precision_chart,
+    score_chart,
+)
 from landmark_spark.report.data import KINDS, Example, ReportData
 from landmark_spark.report.pictures import MAX_LINES
+from landmark_spark.report.run_charts import (
+    MEASURES,
+    class_size_chart,
+    download_chart,
+    has_measures,
+    host_chart,
+    time_chart,
+    training_chart,
+)
 
 __all__ = ["write_report"]
 
@@ -25,8 +44,6 @@ _GALLERIES = {
     "rejected": ("Rejected", "The geometry does not agree: the most confident predictions without enough inliers."),
     "confident_wrong": ("Confident and wrong", "The mistakes that the classifier was most confident of."),
 }
-
-_MEASURED = [f"{part}{measure}" for measure in charts.MEASURES for part in ("", "val_")]
 
 
 def write_report(data: ReportData, folder: Path) -> None:
@@ -45,22 +62,34 @@ def write_report(data: ReportData, folder: Path) -> None:
     names = _file_names(data.examples)
     for name, example in zip(names, data.examples, strict=True):
         (matches / name).write_bytes(example.picture)
-    html = (
+    html = render_page(data, _galleries(names, data.examples))
+    (folder / "index.html").write_bytes(html.encode("utf-8", errors="replace"))
+
+
+def render_page(data: ReportData, galleries: Sequence[Mapping[str, Any]]) -> str:
+    """Return the page's text; its galleries as ``_galleries`` makes them."""
+    assets = load_assets()
+    filled = {example.kind for example in data.examples}
+    return (
         _environment()
         .get_template("page.html.jinja")
         .render(
             data=data,
             charts=_charts(data),
+            trainings=_trainings(data),
             headline=data.metrics.get(data.submission_mode),
-            measures=charts.MEASURES,
-            galleries=_galleries(names, data.examples),
-            empty_galleries=[_GALLERIES[kind][0] for kind in KINDS if kind not in {e.kind for e in data.examples}],
+            measures=MEASURES,
+            galleries=galleries,
+            empty_galleries=[_GALLERIES[kind][0] for kind in KINDS if kind not in filled],
             max_lines=MAX_LINES,
+            policy=assets.policy,
+            style=Markup(assets.style),
+            scripts=[Markup(each) for each in assets.scripts],
         )
     )
-    (folder / "index.html").write_bytes(html.encode("utf-8", errors="replace"))
 
 
+@cache
 def _environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("landmark_spark", "report"),
@@ -69,28 +98,41 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"decimal": _decimal, "count": _count, "seconds": _seconds, "per_second": _per_second}
+    environment.filters |= {"decimal": _decimal, "count": _count, "seconds": _seconds}
     return environment
 
 
-def _charts(data: ReportData) -> dict[str, Markup | None]:
-    """Return the charts, None where there are no values; their own text was escaped where they were drawn."""
+def _charts(data: ReportData) -> dict[str, Chart | None]:
+    """Return the charts, None where there are no values."""
     curves = {name: curve for name, curve in data.precision_curves.items() if len(curve)}
-    wanted: dict[str, tuple[Callable[[Any], str], Any, bool]] = {
-        "ladder": (charts.ladder_chart, data.ladder, bool(data.ladder)),
-        "precision": (charts.precision_chart, curves, bool(curves)),
-        "scores": (charts.score_chart, data.scores, bool(data.scores.groups())),
-        "inliers": (charts.inlier_chart, data.inliers, data.inliers is not None and bool(data.inliers.groups())),
-        "training": (charts.training_chart, data.history, any(map(data.history.get, _MEASURED))),
-        "fine_tuning": (
-            partial(charts.training_chart, name="fine-tuning"),
-            data.fine_tuning,
-            any(map(data.fine_tuning.get, _MEASURED)),
-        ),
-        "downloads": (charts.download_chart, data.downloads, bool(data.downloads)),
-        "class_sizes": (charts.class_size_chart, data.class_sizes, bool(len(data.class_sizes))),
+    inliers = data.inliers if data.inliers is not None and data.inliers.groups() else None
+    return {
+        "ladder": ladder_chart(data.ladder) if data.ladder else None,
+        "gains": gain_chart(data.ladder) if any(each.gain for each in data.ladder) else None,
+        "precision": precision_chart(curves) if curves else None,
+        "scores": score_chart(data.scores) if data.scores.groups() else None,
+        "inliers": inlier_chart(inliers) if inliers else None,
+        "confusions": confusion_chart(data.confusions) if data.confusions else None,
+        "imagined": imagined_chart(data.imagined) if data.imagined else None,
+        "downloads": download_chart(data.downloads) if data.downloads else None,
+        "hosts": host_chart(data.hosts) if data.hosts else None,
+        "class_sizes": class_size_chart(data.class_sizes) if len(data.class_sizes) else None,
+        "times": time_chart(data.stage_times) if data.stage_times else None,
     }
-    return {name: Markup(draw(values)) if is_there else None for name, (draw, values, is_there) in wanted.items()}
+
+
+def _trainings(data: ReportData) -> list[tuple[Chart, Mapping[str, Sequence[float]]]]:
+    """Return the chart and the history of each model that was trained."""
+    found = (
+        ("training", "The top model", data.history),
+        ("fine-tuning", "The fine-tuned model", data.fine_tuning),
+        ("delf-training", "The attention of DELF", data.delf_training),
+    )
+    return [
+        (training_chart(history, name=name, title=title), history)
+        for name, title, history in found
+        if has_measures(history)
+    ]
 
 
 def _file_names(examples: Sequence[Example]) -> list[str]:
@@ -129,7 +171,3 @@ def _seconds(value: float) -> str:
     if hours:
         return f"{hours} h {minutes} min"
     return f"{minutes} min {seconds:.0f} s" if minutes else f"{seconds:.1f} s"
-
-
-def _per_second(rows: int, seconds: float) -> str:
-    return f"{rows / seconds:,.1f}" if seconds > 0 and rows else "\N{EN DASH}"

@@ -19,10 +19,11 @@ __all__ = ["Downloaded", "Job", "Worker", "worker_of"]
 
 @dataclass(frozen=True)
 class Job:
-    """One URL to fetch."""
+    """One URL to fetch; where ``body`` is given, that is what was received already."""
 
     url: str = field(repr=False)
     with_large: bool
+    body: bytes | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,14 @@ class Worker:
             report.done(number, self._decode(job, fetched))
 
         pool: FetchPool[tuple[int, Job]] = FetchPool(self.limits, num_threads=self.num_threads, finish=finish)
-        return lambda number, job: pool.submit((number, job), job.url)
+
+        def submit(number: int, job: Job) -> None:
+            if job.body is None:
+                pool.submit((number, job), job.url)
+            else:
+                finish((number, job), Fetched("ok", job.body, num_bytes=len(job.body)))
+
+        return submit
 
     def _decode(self, job: Job, fetched: Fetched) -> Downloaded:
         facts = (fetched.num_attempts, fetched.num_bytes, fetched.final_url)

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BackboneTask",
     "BatchTooLargeError",
+    "backbone_task",
     "default_decode_threads",
     "extract_bottlenecks",
     "extract_rows",
@@ -73,13 +74,17 @@ def extract_bottlenecks(context: Context, images: DataFrame) -> DataFrame:
     """Run the convolutional base over every image that could be fetched."""
     from pyspark.sql import functions as F
 
-    settings = context.config.backbone
-    weights = ship_weights(context.store, settings)
-    task = BackboneTask(settings, context.config.download.image_size, context.store.url, weights)
+    task = backbone_task(context.config, context.store)
     wanted = [name for name in arrow_schema(BOTTLENECKS).names if name != "features"]
     found = images.where(F.col("status") == "ok").select(*wanted, "image")
     features = found.mapInArrow(task, spark_schema(BOTTLENECKS), profile=context.accelerator_profile)
     return conform(features, BOTTLENECKS)
+
+
+def backbone_task(config: Config, store: Store) -> BackboneTask:
+    """Return what makes features of images, its weights put where every executor reads: into the store."""
+    weights = ship_weights(store, config.backbone)
+    return BackboneTask(config.backbone, config.download.image_size, store.url, weights)
 
 
 def ship_weights(store: Store, settings: BackboneSettings) -> str:

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 __all__ = [
     "DescriptorError",
     "DescriptorTask",
+    "descriptor_task",
     "descriptors_also",
     "extract_global_descriptors",
     "find_descriptor_networks",
@@ -56,7 +57,7 @@ class DescriptorError(ValueError):
 def descriptors_also(config: Config) -> dict[str, str]:
     """Return what global_descriptors depends on besides its section: each network's weights; none of random ones."""
     found: dict[str, str] = {}
-    for each in _with_weights(config, config.descriptors.networks.split()):
+    for each in _with_weights(config, config.descriptors.networks.split() if config.descriptors.is_wanted else ()):
         digests = describe_weights(each.name, each.weights)
         found |= {f"{each.name} {key}": digest for key, digest in digests.items()}
     return found
@@ -68,6 +69,13 @@ def find_descriptor_networks(config: Config) -> None:
     Each network is built once in a process of its own, but for VGG16, whose weights are checked without.
     """
     settings = config.descriptors
+    if not settings.is_wanted:
+        if config.submission.mode == "learned":
+            raise ConfigError(
+                "submission.mode should be fused, decision or classifier where descriptors.networks is none. "
+                "Received: learned"
+            )
+        return
     try:
         networks, sides = parse_networks(settings.networks), parse_sides(settings.sides)
         for name in networks:
@@ -82,13 +90,27 @@ def find_descriptor_networks(config: Config) -> None:
 
 def extract_global_descriptors(context: Context, images: DataFrame) -> DataFrame:
     """Describe every image that keeps a larger copy by one vector, of convolutional networks and GeM pooling."""
-    config = context.config
-    networks = _with_weights(config, parse_networks(config.descriptors.networks))
-    weights = tuple(ship_weights(context.store, each) for each in networks)
-    task = DescriptorTask(config.descriptors, context.store.url, weights)
+    if not context.config.descriptors.is_wanted:
+        return _of_none(images)
+    task = descriptor_task(context.config, context.store)
     wanted = [name for name in arrow_schema(GLOBAL_DESCRIPTORS).names if name != "descriptor"]
     found = images.where("status = 'ok' and large_image is not null").select(*wanted, "large_image")
     rows = found.mapInArrow(task, spark_schema(GLOBAL_DESCRIPTORS), profile=context.accelerator_profile)
+    return conform(rows, GLOBAL_DESCRIPTORS)
+
+
+def descriptor_task(config: Config, store: Store) -> DescriptorTask:
+    """Return what describes images, its weights put where every executor reads: into the store."""
+    networks = _with_weights(config, parse_networks(config.descriptors.networks))
+    weights = tuple(ship_weights(store, each) for each in networks)
+    return DescriptorTask(config.descriptors, store.url, weights)
+
+
+def _of_none(images: DataFrame) -> DataFrame:
+    """Return the table without a row."""
+    from pyspark.sql import functions as F
+
+    rows = images.where(F.lit(False)).withColumn("descriptor", F.lit(b""))
     return conform(rows, GLOBAL_DESCRIPTORS)
 
 

@@ -8,10 +8,11 @@ from functools import reduce
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from landmark_spark.commits import FileEntry
 from landmark_spark.core.evidence_fusion import Fusion
-from landmark_spark.core.learned_fusion import Examples, LearnedFusion, learn_fusion
+from landmark_spark.core.learned_fusion import Examples, LearnedFusion, columns_of, learn_fusion
 from landmark_spark.retrieval_settings import EVIDENCE
 from landmark_spark.schemas import FUSION, SCORES
 from landmark_spark.settings import Config, ConfigError
@@ -22,7 +23,15 @@ if TYPE_CHECKING:
     import pandas as pd
     from pyspark.sql import Column, DataFrame
 
-__all__ = ["check_evidence", "examples_from", "examples_of", "fuse_evidence", "with_evidence"]
+__all__ = [
+    "check_evidence",
+    "examples_from",
+    "examples_of",
+    "fuse_evidence",
+    "read_fusion",
+    "score_evidence",
+    "with_evidence",
+]
 
 _ALONE = "closest"
 """The evidence that ranks the candidates where the weights could not be learned."""
@@ -53,7 +62,10 @@ def fuse_evidence(
             non_landmark_share=settings.non_landmark_share,
         )
     except ValueError as error:
-        context.tell(f"fuse_evidence: the evidence is not weighed, {_ALONE} alone ranks the candidates: {error}")
+        if context.config.descriptors.is_wanted:
+            context.tell(
+                f"fuse_evidence: warning: the evidence is not weighed, {_ALONE} alone ranks the candidates: {error}"
+            )
         learned = None
     if learned is not None and not learned.num_non_landmark_images:
         context.tell(
@@ -63,6 +75,8 @@ def fuse_evidence(
     text = json.dumps(_described(learned), indent=1) + "\n"
     files = (context.store.write_bytes(FUSION.path, text.encode()),)
     scores = _scored(rows.where("split = 'test'"), None if learned is None else learned.fusion)
+    if settings.max_answers:
+        scores = _held_back(scores, settings.max_answers)
     return gather(scores, SCORES, context.config.index.num_shards), files
 
 
@@ -108,6 +122,27 @@ def _described(learned: LearnedFusion | None) -> Mapping[str, Any]:
     }
 
 
+def read_fusion(text: str) -> Fusion | None:
+    """Return the weights that fusion.json holds; None where they could not be learned. Raises ValueError."""
+    values = json.loads(text)
+    if not isinstance(values, dict) or not isinstance(values.get("learned"), bool):
+        raise ValueError(f"{FUSION.path} should say whether the weights are learned. Received: {text[:200]!r}")
+    return Fusion.from_json(values) if values["learned"] else None
+
+
+def score_evidence(evidence: Mapping[str, NDArray[Any]], fusion: Fusion | None) -> NDArray[np.float64]:
+    """Return the scores (P,) of candidates, as the column ``score`` has them but for the rounding of the exponential.
+
+    evidence: kind -> (P,), as ``with_evidence`` has them, every kind that the fusion names, or ``closest``.
+    """
+    columns = {name: np.asarray(values, np.float64) for name, values in evidence.items()}
+    if fusion is None:
+        return np.clip(columns[_ALONE], 0.0, 1.0)
+    with np.errstate(over="ignore"):  # of odds so low that the probability is 0
+        scores: NDArray[np.float64] = 1.0 / (1.0 + np.exp(-fusion.score(columns_of(fusion.names, columns))))
+    return scores
+
+
 def _scored(rows: DataFrame, fusion: Fusion | None) -> DataFrame:
     """Return the rows of scores: the probability by the fusion, and the rank by it among the image's candidates."""
     from pyspark.sql import Window
@@ -123,6 +158,15 @@ def _scored(rows: DataFrame, fusion: Fusion | None) -> DataFrame:
         .withColumn("score", score)
         .withColumn("rank", (F.row_number().over(order) - 1).cast("int"))
     )
+
+
+def _held_back(scores: DataFrame, max_answers: int) -> DataFrame:
+    """Weigh down landmarks that are the best answer too often, as ``core.suppression`` does; the ranks stay."""
+    from pyspark.sql import functions as F
+
+    answers = scores.where("rank = 0").groupBy("landmark_id").agg(F.count("*").alias("answers"))
+    factor = F.least(F.lit(1.0), F.lit(float(max_answers)) / F.coalesce("answers", F.lit(1)))
+    return scores.join(answers, on="landmark_id", how="left").withColumn("score", F.col("score") * factor)
 
 
 def _log_odds(fusion: Fusion) -> Column:

@@ -9,6 +9,7 @@ import numpy as np
 
 from landmark_spark.core.fusion import MODES
 from landmark_spark.core.ladder import TECHNIQUES, Step, TestCandidates, learned_steps
+from landmark_spark.core.suppression import hold_back
 from landmark_spark.report.evidence import Judged, predictions_of
 from landmark_spark.retrieval_settings import EVIDENCE
 from landmark_spark.settings import Config
@@ -63,4 +64,15 @@ def ladder_steps(config: Config, judged: Sequence[Judged], candidates: pd.DataFr
         )
     except ValueError:  # fuse_evidence has said why
         learned = []
+    if learned and settings.max_answers:
+        learned = [*learned, _held_back(learned[-1], settings.max_answers)]
     return recipe + learned
+
+
+def _held_back(step: Step, max_answers: int) -> Step:
+    """Return the step of answers weighed down; training images have another distribution and say nothing of it."""
+    odds = np.array([each.score for each in step.predictions], np.float64)
+    landmark_ids = np.array([each.landmark_id for each in step.predictions], np.int64)
+    scores = hold_back(0.5 * (1.0 + np.tanh(odds / 2)), landmark_ids, max_answers)
+    held = [each._replace(score=float(score)) for each, score in zip(step.predictions, scores, strict=True)]
+    return Step("+ frequent landmarks held back", held)

@@ -18,7 +18,7 @@ from landmark_spark.core.prefetching import run_ahead
 from landmark_spark.gpu import claim_device, limit_native_threads
 from landmark_spark.messages import teller
 from landmark_spark.schemas import PREDICTIONS
-from landmark_spark.settings import BackboneSettings
+from landmark_spark.settings import BackboneSettings, Config
 from landmark_spark.stages.context import Context
 from landmark_spark.stages.extract_bottlenecks import num_decode_threads, regroup
 from landmark_spark.store import Store, arrow_schema, conform, spark_schema
@@ -26,25 +26,14 @@ from landmark_spark.store import Store, arrow_schema, conform, spark_schema
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-__all__ = ["predict_landmarks"]
+__all__ = ["PredictionTask", "predict_landmarks", "prediction_task"]
 
 
 def predict_landmarks(
     context: Context, images: DataFrame, bottlenecks: DataFrame, top_model: Commit, fine_tuned_model: Commit
 ) -> DataFrame:
     """Give the k best landmarks of every test image, with scores: by the fine-tuned model where there is one."""
-    is_fine_tuned = any(each.path.endswith(f"/{MODEL_FILE}") for each in fine_tuned_model.files)
-    model = fine_tuned_model if is_fine_tuned else top_model
-    config = context.config
-    task = _Prediction(
-        top_k=config.predict.top_k,
-        # From pixels on it is the whole network, whose activations are what takes the memory.
-        batch_size=config.backbone.batch_size if is_fine_tuned else config.predict.batch_size,
-        backbone=config.backbone,
-        image_size=config.download.image_size,
-        store_url=context.store.url,
-        model=model.to_json(),
-    )
+    task, is_fine_tuned = prediction_task(context.config, context.store.url, top_model, fine_tuned_model)
     if is_fine_tuned:
         tests = images.where("split = 'test' AND status = 'ok'").select("id", "shard", "image")
     else:
@@ -53,8 +42,26 @@ def predict_landmarks(
     return conform(rows, PREDICTIONS)
 
 
+def prediction_task(
+    config: Config, store_url: str, top_model: Commit, fine_tuned_model: Commit
+) -> tuple[PredictionTask, bool]:
+    """Return what predicts, and whether it is the fine-tuned model, which takes images instead of bottlenecks."""
+    is_fine_tuned = any(each.path.endswith(f"/{MODEL_FILE}") for each in fine_tuned_model.files)
+    model = fine_tuned_model if is_fine_tuned else top_model
+    task = PredictionTask(
+        top_k=config.predict.top_k,
+        # From pixels on it is the whole network, whose activations are what takes the memory.
+        batch_size=config.backbone.batch_size if is_fine_tuned else config.predict.batch_size,
+        backbone=config.backbone,
+        image_size=config.download.image_size,
+        store_url=store_url,
+        model=model.to_json(),
+    )
+    return task, is_fine_tuned
+
+
 @dataclass(frozen=True)
-class _Prediction:
+class PredictionTask:
     """Scores the test images of one partition inside a Spark task."""
 
     top_k: int
@@ -65,6 +72,7 @@ class _Prediction:
     model: str
 
     def __call__(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        """Turn rows of bottlenecks, or of images for a fine-tuned model, into those of predictions."""
         claim_device(num_threads=self.backbone.num_threads)
         score, landmark_ids = _load(self)
         with JpegDecoder(self.image_size, num_threads=num_decode_threads(self.backbone)) as decoder:
@@ -82,7 +90,7 @@ def _start(decoder: JpegDecoder, batch: pa.RecordBatch) -> Callable[[], npt.NDAr
 
 
 @lru_cache(maxsize=1)
-def _load(task: _Prediction) -> tuple[Score, npt.NDArray[np.int64]]:
+def _load(task: PredictionTask) -> tuple[Score, npt.NDArray[np.int64]]:
     """Load the model, once a Python worker."""
     limit_native_threads()
     with Store(task.store_url).local_files(Commit.from_json(task.model)) as files:

@@ -12,20 +12,20 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from landmark_spark.commits import Commit
-from landmark_spark.core.retrieval import RetrievalPlan, find_candidates, whiten_exactly
+from landmark_spark.core.retrieval import References, RetrievalPlan, find_candidates, whiten_exactly
 from landmark_spark.core.retrieval_model import NO_FOLD, RetrievalModel
 from landmark_spark.schemas import CANDIDATES
 from landmark_spark.settings import RetrievalSettings
 from landmark_spark.stages.context import Context
 from landmark_spark.stages.extract_bottlenecks import regroup
-from landmark_spark.stages.train_retrieval import read_descriptors
+from landmark_spark.stages.train_retrieval import NOTE_FILE, read_descriptors
 from landmark_spark.stages.train_top_model import landmarks_of
 from landmark_spark.store import Store, arrow_schema, conform, spark_schema
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-__all__ = ["retrieve_neighbours"]
+__all__ = ["RetrievalTask", "retrieve_neighbours"]
 
 _QUERIES_AT_ONCE = 1024  # each block of references is brought to float64 once for so many
 
@@ -35,13 +35,13 @@ def retrieve_neighbours(
 ) -> DataFrame:
     """Name the landmarks of the nearest training images, of the centroids and of the head for every test image."""
     del landmarks
-    task = _Retrieval(context.config.retrieval, context.store.url, retrieval_model.to_json(), landmarks_of(context))
+    task = RetrievalTask(context.config.retrieval, context.store.url, retrieval_model.to_json(), landmarks_of(context))
     chosen = descriptors.select("id", "split", "landmark_id", "shard", "descriptor")
     return conform(chosen.mapInArrow(task, spark_schema(CANDIDATES)), CANDIDATES)
 
 
 @dataclass(frozen=True)
-class _Retrieval:
+class RetrievalTask:
     """Finds the candidates of the test images of one partition, and of those that play one, inside a Spark task."""
 
     settings: RetrievalSettings
@@ -50,7 +50,10 @@ class _Retrieval:
     landmark_ids: tuple[int, ...]
 
     def __call__(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        """Turn rows of global_descriptors into those of candidates."""
         model = _load(self)
+        if model is None:
+            return
         for batch in regroup(batches, _QUERIES_AT_ONCE):
             yield from self._in_order(model, batch)
 
@@ -78,7 +81,7 @@ class _Retrieval:
             settings.num_neighbours, settings.power, settings.non_landmark_neighbours, settings.candidates
         )
         queries = whiten_exactly(read_descriptors(batch), model.whitening)
-        found = find_candidates(queries, _references(self, fold), plan)
+        found = find_candidates(queries, _references(model, fold), plan)
         images = pa.array(found.images)
         columns: dict[str, Any] = {
             "id": batch["id"].take(images),
@@ -93,6 +96,8 @@ class _Retrieval:
             "centroid": found.centroid,
             "head": found.head,
             "non_landmark": found.non_landmark,
+            "reference_non_landmark": found.reference_non_landmark,
+            "references": found.references,
             "shard": batch["shard"].take(images),
         }
         schema = arrow_schema(CANDIDATES)
@@ -105,12 +110,12 @@ def _column(values: pa.Array | NDArray[Any], kind: pa.DataType) -> pa.Array:
 
 
 @lru_cache(maxsize=1)
-def _load(task: _Retrieval) -> RetrievalModel:
-    """Load the model, once a Python worker."""
+def _load(task: RetrievalTask) -> RetrievalModel | None:
+    """Load the model, once a Python worker; None where there is no training image."""
     with Store(task.store_url).local_files(Commit.from_json(task.model)) as files:
-        return RetrievalModel.load(files)
+        return None if NOTE_FILE in files else RetrievalModel.load(files)
 
 
 @lru_cache(maxsize=2)
-def _references(task: _Retrieval, fold: int) -> Any:
-    return _load(task).references(fold)
+def _references(model: RetrievalModel, fold: int) -> References:
+    return model.references(fold)

@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from landmark_spark.commits import FileEntry
+from landmark_spark.core.model_files import write_json
 from landmark_spark.core.retrieval_model import Described, RetrievalLearning, learn_retrieval
 from landmark_spark.schemas import GLOBAL_DESCRIPTORS, RETRIEVAL_MODEL
 from landmark_spark.settings import RetrievalSettings
@@ -24,13 +25,21 @@ from landmark_spark.table_reader import TaskReader
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-__all__ = ["read_descriptors", "train_retrieval"]
+__all__ = ["NOTE_FILE", "read_descriptors", "train_retrieval"]
+
+NOTE_FILE = "no_images.json"
+"""Stands alone in the folder where there is no training image to compare with."""
+
+_FEW = (
+    "no training image has a descriptor, and retrieval names no landmark: see images.status and download.large_images",
+    "a single image to learn from: its descriptor is not whitened",
+)
 
 _COLUMNS = ("id", "split", "class_index", "reference_rank", "descriptor")
 
 
 def train_retrieval(context: Context, descriptors: DataFrame, landmarks: DataFrame) -> tuple[FileEntry, ...]:
-    """Learn whitening and heads on training and non-landmark images, also on all but each fold of them."""
+    """Learn whitening and heads, also without each fold; nothing but a note where no training image is described."""
     del descriptors, landmarks
     store = context.store
     task = _Learning(
@@ -39,7 +48,9 @@ def train_retrieval(context: Context, descriptors: DataFrame, landmarks: DataFra
         files=tuple(store.files(GLOBAL_DESCRIPTORS, range(context.config.index.num_shards))),
         num_classes=len(landmarks_of(context)),
     )
-    (files,) = context.spark.sparkContext.parallelize([task], 1).map(_learn).collect()
+    ((files, num_images),) = context.spark.sparkContext.parallelize([task], 1).map(_learn).collect()
+    if num_images < 2 and context.config.descriptors.is_wanted:
+        context.tell(f"train_retrieval: warning: {_FEW[num_images]}")
     return tuple(files)
 
 
@@ -53,7 +64,8 @@ class _Learning:
     num_classes: int
 
 
-def _learn(task: _Learning) -> tuple[FileEntry, ...]:
+def _learn(task: _Learning) -> tuple[tuple[FileEntry, ...], int]:
+    """Return the files of the model, and how many images it was learned from; 0 where none is of a landmark."""
     settings, store = task.settings, Store(task.store_url)
     plan = RetrievalLearning(
         dimensions=settings.dimensions,
@@ -67,10 +79,15 @@ def _learn(task: _Learning) -> tuple[FileEntry, ...]:
         num_folds=settings.num_folds,
         seed=settings.seed,
     )
-    model = learn_retrieval(_described(store, task.files, task.num_classes), plan)
+    images = _described(store, task.files, task.num_classes)
+    has_landmarks = bool((images.classes < images.num_classes).any())
     with tempfile.TemporaryDirectory() as folder:
-        model.save(Path(folder))
-        return store.upload(Path(folder), f"{RETRIEVAL_MODEL.path}/{uuid4().hex}")
+        if has_landmarks:
+            learn_retrieval(images, plan).save(Path(folder))
+        else:
+            write_json(Path(folder) / NOTE_FILE, {"num_images": 0})
+        files = store.upload(Path(folder), f"{RETRIEVAL_MODEL.path}/{uuid4().hex}")
+    return files, len(images.ids) if has_landmarks else 0
 
 
 def _described(store: Store, files: Sequence[str], num_classes: int) -> Described:
@@ -84,14 +101,12 @@ def _described(store: Store, files: Sequence[str], num_classes: int) -> Describe
         parts.append(read_descriptors(known))
         classes.append(known["class_index"].to_numpy().astype(np.int64))
         ranks.append(known["reference_rank"].to_numpy().astype(np.int64))
-    if not ids:
-        raise ValueError("there should be training images with a larger copy. Received: none, see images.status")
-    labels = np.concatenate(classes)
+    labels = np.concatenate([np.zeros(0, np.int64), *classes])
     return Described(
         ids,
-        np.concatenate([each for each in parts if len(each)]),
+        np.concatenate([each for each in parts if len(each)] or [np.zeros((0, 0), np.float32)]),
         np.where(labels < 0, num_classes, labels),
-        np.concatenate(ranks),
+        np.concatenate([np.zeros(0, np.int64), *ranks]),
         num_classes,
     )
 

@@ -6,7 +6,7 @@ Rows stream: what is held are the references of one landmark, at most ``max_comp
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 
 from landmark_spark.core.local_features import LocalFeatures, unpack_descriptors, unpack_keypoints
 from landmark_spark.core.similarity import order_by_similarity, round_features
-from landmark_spark.core.verification import VerificationSettings, verify_against
+from landmark_spark.core.verification import Verification, VerificationSettings, verify_against
 from landmark_spark.gpu import limit_native_threads
 from landmark_spark.schemas import VERIFICATIONS
 from landmark_spark.settings import VerifySettings
 from landmark_spark.store import arrow_schema
 
-__all__ = ["VerificationTask", "features_of", "verification_settings"]
+__all__ = ["LandmarkReferences", "VerificationTask", "features_of", "verification_settings"]
 
 _NUM_ROWS = 1000  # of a batch of verifications: small rows
 
@@ -59,13 +59,46 @@ class _Row:
 
 
 @dataclass
-class _Landmark:
-    """What is held of the landmark whose rows pass by."""
+class LandmarkReferences:
+    """What images are compared with of one landmark: its references of least rank, at most ``max_comparisons``."""
 
-    landmark_id: int | None = None
-    reference_ids: set[str] = field(default_factory=set)
-    references: list[tuple[int, str, LocalFeatures]] = field(default_factory=list)
+    landmark_id: int | None
+    max_comparisons: int
+    ids: set[str] = field(default_factory=set)
+    features: list[tuple[int, str, LocalFeatures]] = field(default_factory=list)
     bottlenecks: dict[str, NDArray[np.int64]] = field(default_factory=dict)
+
+    def add_bottleneck(self, name: str, bottleneck: bytes) -> None:
+        """Take the packed bottleneck of a reference, which comes before its features."""
+        self.bottlenecks[name] = round_features(bottleneck)
+
+    def add(self, rank: int, name: str, features: LocalFeatures) -> None:
+        """Take the local features of a reference; of more than are compared those of least rank are kept."""
+        self.ids.add(name)
+        self.features.append((rank, name, features))
+        self.features.sort(key=lambda each: each[:2])
+        for _, dropped, _ in self.features[self.max_comparisons :]:
+            self.bottlenecks.pop(dropped, None)
+        del self.features[self.max_comparisons :]
+
+    def verify(
+        self, query_id: str, query: LocalFeatures, bottleneck: NDArray[np.int64] | None, settings: VerifySettings
+    ) -> Verification:
+        """Compare an image with the references other than itself.
+
+        bottleneck: the image's, as ``round_features`` gives it; None where it is not known.
+        """
+        others = self._in_order(query_id, bottleneck, settings.reference_order)
+        found = verify_against(query, others, verification_settings(settings))
+        return replace(found, num_references=len(self.ids - {query_id}))
+
+    def _in_order(self, query_id: str, query: NDArray[np.int64] | None, order: str) -> list[tuple[str, LocalFeatures]]:
+        """Return the references other than the query itself, in the order they are compared in."""
+        references = [(name, features) for _, name, features in self.features if name != query_id]
+        if order == "hash":
+            return references
+        known = [(name, self.bottlenecks.get(name)) for name, _ in references]
+        return [references[place] for place in order_by_similarity(query, known)]
 
 
 @dataclass(frozen=True)
@@ -89,45 +122,27 @@ class VerificationTask:
         yield _batch_of(rows)
 
     def _verify(self, rows: Iterable[_Row]) -> Iterator[Mapping[str, Any]]:
-        settings = verification_settings(self.settings)
-        current = _Landmark()
+        settings = self.settings
+        current = LandmarkReferences(None, settings.max_comparisons)
         bottleneck: tuple[str, NDArray[np.int64] | None] = ("", None)  # of the query whose local features come next
         for row in rows:
             if row.landmark_id != current.landmark_id:
-                current = _Landmark(row.landmark_id)
+                current = LandmarkReferences(row.landmark_id, settings.max_comparisons)
             if not row.is_query:
-                _add_reference(current, row, settings.max_comparisons)
+                _add_reference(current, row)
             elif row.bottleneck is not None:
                 bottleneck = (row.id, round_features(row.bottleneck))
             else:
                 known = bottleneck[1] if bottleneck[0] == row.id else None
-                others = self._in_order(current, row.id, known)
-                found = asdict(verify_against(features_of(row), others, settings))
-                found["num_references"] = len(current.reference_ids - {row.id})
+                found = asdict(current.verify(row.id, features_of(row), known, settings))
                 yield {"id": row.id, "landmark_id": row.landmark_id, "shard": row.shard} | found
 
-    def _in_order(
-        self, landmark: _Landmark, query_id: str, query: NDArray[np.int64] | None
-    ) -> list[tuple[str, LocalFeatures]]:
-        """Return the references other than the query itself, in the order they are compared in."""
-        references = [(name, features) for _, name, features in landmark.references if name != query_id]
-        if self.settings.reference_order == "hash":
-            return references
-        known = [(name, landmark.bottlenecks.get(name)) for name, _ in references]
-        return [references[place] for place in order_by_similarity(query, known)]
 
-
-def _add_reference(landmark: _Landmark, row: _Row, max_comparisons: int) -> None:
-    """Keep the references of least rank, as many as are compared."""
+def _add_reference(landmark: LandmarkReferences, row: _Row) -> None:
     if row.bottleneck is not None:
-        landmark.bottlenecks[row.id] = round_features(row.bottleneck)
-        return
-    landmark.reference_ids.add(row.id)
-    landmark.references.append((row.reference_rank, row.id, features_of(row)))
-    landmark.references.sort(key=lambda each: each[:2])
-    for _, name, _ in landmark.references[max_comparisons:]:
-        landmark.bottlenecks.pop(name, None)
-    del landmark.references[max_comparisons:]
+        landmark.add_bottleneck(row.id, row.bottleneck)
+    else:
+        landmark.add(row.reference_rank, row.id, features_of(row))
 
 
 def _rows_of(batches: Iterable[pa.RecordBatch]) -> Iterator[_Row]:

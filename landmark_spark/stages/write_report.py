@@ -13,25 +13,21 @@ import numpy as np
 
 from landmark_spark.commits import Commit, FileEntry
 from landmark_spark.core.fusion import LEARNED, MODES
-from landmark_spark.core.images import decode_jpeg
 from landmark_spark.core.ladder import climb
 from landmark_spark.core.metrics import evaluate, precision_at_ranks
 from landmark_spark.core.model_files import HISTORY_FILE
-from landmark_spark.core.records import shard_of
 from landmark_spark.core.submission import FormatError, parse_solution
-from landmark_spark.core.verification import match_pair
-from landmark_spark.report.data import Example, InlierSample, ReportData, ScoreSample
+from landmark_spark.report.confusions import most_confused, most_imagined
+from landmark_spark.report.data import InlierSample, ReportData, ScoreSample
 from landmark_spark.report.evidence import (
     Judged,
     answers_of,
-    choose_examples,
     evaluate_modes,
     predictions_of,
     several_landmarks,
     verdict_of,
 )
 from landmark_spark.report.page import write_report as write_page
-from landmark_spark.report.pictures import draw_matches, mark_keypoints
 from landmark_spark.schemas import METRICS, REPORT
 from landmark_spark.settings import Config, ConfigError
 from landmark_spark.stages.context import Context
@@ -39,7 +35,7 @@ from landmark_spark.stages.fuse_evidence import with_evidence
 from landmark_spark.stages.index_images import file_digest
 from landmark_spark.stages.input_files import input_lines
 from landmark_spark.stages.ladder_steps import LADDER_COLUMNS, ladder_steps
-from landmark_spark.stages.verification_task import features_of, verification_settings
+from landmark_spark.stages.report_examples import draw_examples
 from landmark_spark.stages.write_submission import candidate_predictions, learned_candidates
 
 if TYPE_CHECKING:
@@ -48,6 +44,7 @@ if TYPE_CHECKING:
 __all__ = ["read_solution", "solution_digest", "write_report"]
 
 _SHOWN_WITH_SEVERAL = 20
+_SHOWN_MISTAKES = 15
 
 Files = tuple[FileEntry, ...]
 
@@ -65,6 +62,7 @@ def write_report(  # noqa: PLR0913, PLR0917 - the report reads everything
     rejects: DataFrame,
     top_model: Commit,
     fine_tuned_model: Commit,
+    delf_model: Commit,
     predictions: DataFrame,
     candidates: DataFrame,
     local_features: DataFrame,
@@ -114,7 +112,7 @@ def write_report(  # noqa: PLR0913, PLR0917 - the report reads everything
         created=submission.created,
         metrics=modes,
         submission_mode=config.submission.mode,
-        ladder=[(each.name, each.gap.value) for each in rungs],
+        ladder=rungs,
         precision_curves={mode: precision_at_ranks(made[mode], solution) for mode in modes},
         scores=ScoreSample(**_sample(predicted, solution, [each.score for each in predicted], np.float32)),
         inliers=InlierSample(
@@ -123,12 +121,16 @@ def write_report(  # noqa: PLR0913, PLR0917 - the report reads everything
         ),
         history=_history(context, top_model),
         fine_tuning=_history(context, fine_tuned_model),
+        delf_training=_history(context, delf_model),
+        confusions=most_confused(answered, solution, names, count=_SHOWN_MISTAKES),
+        imagined=most_imagined(answered, solution, names, count=_SHOWN_MISTAKES),
         downloads=downloads,
+        hosts=_hosts(images),
         rejects=refused,
         class_sizes=sizes["num_train_images"].to_numpy(),
         stage_times=list(context.timings),
         several=several_landmarks(by_learned, names, count=_SHOWN_WITH_SEVERAL),
-        examples=_examples(context, answered, solution, names, images, local_features),
+        examples=draw_examples(context, answered, solution, names, images, local_features),
     )
     return _publish(context, metrics, data)
 
@@ -172,6 +174,15 @@ def _counts(frame: DataFrame, column: str) -> dict[str, int]:
     return {row[column]: row["count"] for row in frame.groupBy(column).count().orderBy(column).collect()}
 
 
+def _hosts(images: DataFrame) -> dict[str, tuple[int, int]]:
+    """Return by host how many images are there, and how many failed."""
+    from pyspark.sql import functions as F
+
+    is_there = F.col("status") == "ok"
+    counted = images.groupBy("host").agg(F.count_if(is_there).alias("there"), F.count_if(~is_there).alias("failed"))
+    return {row["host"]: (row["there"], row["failed"]) for row in counted.orderBy("host").collect()}
+
+
 def _sample(
     judged: Sequence[Judged], solution: Mapping[str, frozenset[int]], values: Sequence[float], kind: Any
 ) -> dict[str, Any]:
@@ -188,52 +199,3 @@ def _history(context: Context, model: Commit) -> dict[str, list[float]]:
     with context.store.local_files(model) as files:
         history: dict[str, list[float]] = json.loads(files[HISTORY_FILE].read_text()) if HISTORY_FILE in files else {}
     return history
-
-
-def _examples(
-    context: Context,
-    judged: Sequence[Judged],
-    solution: Mapping[str, frozenset[int]],
-    names: Mapping[int, str],
-    images: DataFrame,
-    local_features: DataFrame,
-) -> list[Example]:
-    """Draw the match pictures of a few test images; only their rows are collected."""
-    config = context.config
-    chosen = choose_examples(judged, solution, min_inliers=config.verify.min_inliers, count=config.report.num_examples)
-    ids = {name for kind in chosen.values() for each in kind for name in (each.id, each.best_reference_id)}
-    chosen_rows = _is_in([name for name in ids if name is not None], config.index.num_shards)
-    pictures = {row.id: row.large_image for row in images.where(chosen_rows).select("id", "large_image").collect()}
-    features = {row.id: features_of(row) for row in local_features.where(chosen_rows).collect()}
-    settings = verification_settings(config.verify)
-    examples = []
-    for kind, group in chosen.items():
-        for each in group:
-            reference = str(each.best_reference_id)
-            matches = match_pair(features[each.id], features[reference], settings)
-            shown, compared = (
-                mark_keypoints(decode_jpeg(pictures[name]), features[name].keypoints) for name in (each.id, reference)
-            )
-            picture = draw_matches(shown, compared, *matches)
-            examples.append(
-                Example(
-                    kind=kind,
-                    test_id=each.id,
-                    landmark_id=each.landmark_id,
-                    landmark_name=names.get(each.landmark_id, ""),
-                    confidence=each.score,
-                    num_inliers=each.num_inliers,
-                    reference_id=reference,
-                    verdict=verdict_of(each, solution),
-                    picture=picture,
-                )
-            )
-    return examples
-
-
-def _is_in(ids: Sequence[str], num_shards: int) -> Any:
-    """Return the condition that a row is one of a few: of their shards alone, so that no other file is read."""
-    from pyspark.sql import functions as F
-
-    shards = sorted({shard_of(image_id, num_shards) for image_id in ids})
-    return F.col("shard").isin(shards) & F.col("id").isin(list(ids))

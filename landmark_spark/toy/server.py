@@ -107,7 +107,7 @@ class _FileHandler(BaseHTTPRequestHandler):
     def _find(self) -> Path | None:
         """Return the file asked for; None where there is none inside the folder."""
         try:
-            relative = unquote(urlsplit(self.path).path).lstrip("/")
+            relative = unquote(urlsplit(self.path).path, errors="surrogateescape").lstrip("/")
             path = (self.server.root / relative).resolve(strict=True)
         except (OSError, ValueError, RuntimeError):  # no URL, no file, a NUL in the name, a loop of links
             return None

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from scripts.benchmarks import download, features, gpu, inference, kinds, retrieval, scale, train, verify
+from scripts.benchmarks import download, features, gpu, inference, kinds, rates, retrieval, scale, train, verify
 from scripts.benchmarks.report_lines import BenchmarkError, LineWriter, say
 
 COMPARED = ("sift", "delf_vgg16")  # kinds of local features that need no file of others
@@ -38,15 +38,24 @@ def main(arguments: list[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
     names = parser.add_subparsers(
-        required=True, metavar="{download,scale,inference,train,gpu,features,kinds,retrieval,verify}"
+        required=True, metavar="{download,scale,inference,train,gpu,features,kinds,rates,retrieval,verify}"
     )
     fetching = names.add_parser("download", help="the download stage against img2dataset")
     fetching.add_argument("--images", type=_at_least(40), help=f"URLs of one run (default {NUM_IMAGES:,}; quick: 240)")
     fetching.add_argument("--pairs", type=_at_least(1), help=f"runs of each side (default {MIN_PAIRS}; quick: 1)")
     fetching.add_argument("--only", choices=list(download.PARTS), help="one part of the benchmark")
     fetching.set_defaults(run=_run_download)
-    scaling = names.add_parser("scale", help="the first two stages at the challenge's size")
-    scaling.set_defaults(run=lambda options, write: scale.measure(write, quick=options.quick))
+    scaling = names.add_parser("scale", help="stages at the challenge's size: the driver's memory")
+    scaling.add_argument("--only", choices=list(scale.PARTS), help="the first two stages, or the whole store")
+    scaling.add_argument("--shards", type=_at_least(1), help="of the whole store (default 1,024; quick: 4)")
+    scaling.set_defaults(
+        run=lambda options, write: scale.measure(
+            write,
+            quick=options.quick,
+            parts=[options.only] if options.only else scale.PARTS,
+            num_shards=options.shards,
+        )
+    )
     inferring = names.add_parser("inference", help="the extraction against Spark's own ways and the bare network")
     inferring.add_argument("--images", type=_at_least(4), help=f"of one run (default {NUM_EXTRACTED}; quick: 8)")
     inferring.add_argument("--pairs", type=_at_least(1), help=f"runs of each side (default {MIN_PAIRS}; quick: 1)")
@@ -79,6 +88,16 @@ def _parser() -> argparse.ArgumentParser:
         quick=False,
         run=lambda options, write: kinds.measure(
             write, config=options.config, kinds=options.kinds, overrides=options.overrides
+        ),
+    )
+    rating = names.add_parser("rates", help="rates for plan --estimate from a small and a large finished run")
+    rating.add_argument("--config", type=Path, action="append", required=True, help="YAML file of a run; twice for two")
+    rating.add_argument("--store", action="append", default=[], help="where it ran, if not where its file says")
+    rating.add_argument("--write", action="store_true", help="put them into landmark_spark/rates.json")
+    rating.set_defaults(
+        quick=False,
+        run=lambda options, write: rates.measure(
+            write, configs=rates.configs_of(options.config, options.store), into_file=options.write
         ),
     )
     seeking = names.add_parser("retrieval", help="the exact search for neighbours against the matrix product alone")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-__all__ = ["NUM_LANDMARKS", "NUM_TEST", "NUM_TRAIN", "write_challenge"]
+__all__ = ["NUM_LANDMARKS", "NUM_TEST", "NUM_TRAIN", "write_challenge", "write_solution"]
 
 NUM_TRAIN = 1_225_029  # of Google's Landmark Recognition Challenge, 2018
 NUM_TEST = 117_703
@@ -28,6 +28,17 @@ def write_challenge(folder: Path, *, num_train: int, num_test: int, seed: int = 
         file.write('"id","url"\n')
         file.writelines(f'"{image_id}","{url}"\n' for image_id, url in _images(num_test, f"test-{seed}"))
     return train_csv, test_csv
+
+
+def write_solution(folder: Path, *, num_test: int, seed: int = 0) -> Path:
+    """Write solution.csv for these test images: one of three shows a landmark, by the same law."""
+    path = folder / "solution.csv"
+    landmarks = _zipf_landmarks(num_test, seed + 1).tolist()
+    with path.open("w") as file:
+        file.write("id,landmarks\n")
+        for number, (image_id, _) in enumerate(_images(num_test, f"test-{seed}")):
+            file.write(f"{image_id},{landmarks[number] if number % 3 == 0 else ''}\n")
+    return path
 
 
 def _zipf_landmarks(count: int, seed: int) -> np.ndarray:

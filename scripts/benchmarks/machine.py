@@ -8,20 +8,25 @@ from pathlib import Path
 
 from scripts.benchmarks.report_lines import LineWriter
 
-__all__ = ["write_machine"]
+__all__ = ["cpu_model", "write_machine"]
 
 
 def write_machine(write: LineWriter, benchmark: str) -> None:
     """Write a line on the processor, its cores, and how busy they were before the benchmark."""
-    models = [line for line in _lines_of("/proc/cpuinfo") if line.startswith("model name")]
     write(
         benchmark,
         "machine",
-        cpu=models[0].split(":", 1)[1].strip() if models else platform.processor(),
+        cpu=cpu_model(),
         num_cpus=len(os.sched_getaffinity(0)),
         load_average=os.getloadavg()[0],
         python=platform.python_version(),
     )
+
+
+def cpu_model() -> str:
+    """Return what the processor calls itself."""
+    models = [line for line in _lines_of("/proc/cpuinfo") if line.startswith("model name")]
+    return models[0].split(":", 1)[1].strip() if models else platform.processor()
 
 
 def _lines_of(path: str) -> list[str]:

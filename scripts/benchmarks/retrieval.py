@@ -1,15 +1,22 @@
-"""The retrieval benchmark: the exact search against the matrix product alone, and what the challenge would take."""
+"""The retrieval benchmark: the exact search against the matrix product alone, and what the challenge would take.
+
+Besides, what train_retrieval takes of one task for each image, without a head, and a task of retrieve_neighbours to
+read the references.
+"""
 
 from __future__ import annotations
 
 import statistics
+import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from landmark_spark.core.retrieval import GRID, References, RetrievalPlan, find_candidates
+from landmark_spark.core.retrieval_model import Described, RetrievalLearning, RetrievalModel, learn_retrieval
 from scripts.benchmarks.machine import write_machine
 from scripts.benchmarks.report_lines import LineWriter
 
@@ -49,6 +56,31 @@ def measure(write: LineWriter, *, num_references: int, num_queries: int) -> None
         processor_seconds=seconds,
         ratio_to_product=statistics.median(one / other for one, other in zip(searches, products, strict=True)),
         core_hours_at_the_challenges_size=seconds * whole / 3600,
+    )
+    _measure_model(write, vectors, classes)
+
+
+def _measure_model(write: LineWriter, vectors: NDArray[np.float32], classes: NDArray[np.int64]) -> None:
+    """Time learning from these descriptors, and reading what was learned, by processor time: one task does either."""
+    count = len(vectors)
+    ids = [f"{number:016x}" for number in range(count)]
+    images = Described(ids, vectors, classes, np.arange(count) % _PER_LANDMARK, int(classes[-1]) + 1)
+    with tempfile.TemporaryDirectory() as folder:
+
+        def learn() -> None:
+            learn_retrieval(images, RetrievalLearning(dimensions=_DIMENSIONS, has_head=False)).save(Path(folder))
+
+        learning = _processor_seconds(learn)
+        files = {each.name: each for each in Path(folder).iterdir()}
+        size = sum(each.stat().st_size for each in files.values())
+        reading = _processor_seconds(lambda: RetrievalModel.load(files))
+    write(
+        "retrieval",
+        "model",
+        num_references=count,
+        processor_seconds_an_image=learning / count,
+        model_bytes=size,
+        read_bytes_per_processor_second=size / reading,
     )
 
 

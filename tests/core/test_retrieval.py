@@ -32,6 +32,9 @@ def test_the_evidence_of_a_query_worked_out_by_hand():
     np.testing.assert_allclose(found.centroid, [0.5 * 1.5 / np.sqrt(1.5**2 + 0.5**2), 0.0], atol=1e-6)
     np.testing.assert_allclose(found.head, [0.25, 0.5], atol=1e-6)
     assert found.non_landmark.tolist() == [0.5, 0.5]
+    # The two images of class 0 have 1 and 0.5 in common with a photo of no landmark, that of class 1 nothing.
+    assert found.reference_non_landmark.tolist() == [0.75, 0.0]
+    np.testing.assert_allclose(found.references, [np.log2(3), 1.0])
 
 
 def test_without_head_and_photos_of_no_landmark_there_is_no_such_evidence():
@@ -46,6 +49,7 @@ def test_a_class_without_images_is_similar_to_nothing():
     found = find_candidates(np.array([[0.5, 0]], np.float32), few, RetrievalPlan(candidates=1))
     place = rows(found).index((0, 1, 1))
     assert (found.neighbours[place], found.closest[place], found.centroid[place]) == (0, 0, 0)
+    assert (found.reference_non_landmark[place], found.references[place]) == (0, 0)
 
 
 def test_only_the_three_closest_images_of_a_class_count():
@@ -65,7 +69,7 @@ def test_images_that_are_left_out_are_met_by_no_query():
     all_but = dataclasses.replace(few, vectors=vectors, classes=classes, is_left_out=left_out)
     found, alone = (find_candidates(vectors[:5], each, RetrievalPlan()) for each in (all_but, few))
     assert rows(found) == rows(alone)
-    for name in ("neighbours", "closest", "centroid"):
+    for name in ("neighbours", "closest", "centroid", "reference_non_landmark", "references"):
         np.testing.assert_array_equal(getattr(found, name), getattr(alone, name))
 
 

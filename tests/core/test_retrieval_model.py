@@ -6,6 +6,7 @@ import pytest
 
 from landmark_spark.core.class_centroids import class_centroids
 from landmark_spark.core.linear_head import balanced_weights, fit_linear_head
+from landmark_spark.core.retrieval import RetrievalPlan, find_candidates, whiten_exactly
 from landmark_spark.core.retrieval_model import (
     NO_FOLD,
     Described,
@@ -153,3 +154,38 @@ def test_flipped_bytes_give_a_model_or_the_error_that_is_documented(model, tmp_p
             num_refused += 1
         files[name].write_bytes(sound)
     assert num_refused > 500
+
+
+@pytest.mark.parametrize(
+    ("sizes", "num_others", "num_playing"),
+    [((1,), 0, 0), ((3,), 0, 3), ((1, 1), 0, 0), ((1, 1), 2, 2), ((1,), 1, 1), ((2, 1), 1, 3)],
+)
+def test_the_smallest_worlds_give_a_model_that_names_landmarks(tmp_path, sizes, num_others, num_playing):
+    images = described(sizes, num_others)
+    model = learn_retrieval(images, RetrievalLearning())
+    assert len(model.folds_by_id) == num_playing
+    model.save(tmp_path)
+    read = RetrievalModel.load({each.name: each for each in tmp_path.iterdir()})
+    queries = whiten_exactly(images.descriptors, read.whitening)
+    for fold in (NO_FOLD, *np.unique(list(read.folds_by_id.values())).tolist()):
+        found = find_candidates(queries, read.references(fold), RetrievalPlan())
+        assert set(found.classes.tolist()) <= set(range(len(sizes)))
+        assert np.isfinite([found.closest, found.centroid, found.head, found.non_landmark, found.neighbours]).all()
+        if fold == NO_FOLD:  # each image is nearest to itself
+            first = found.classes[found.ranks == 0][: sum(sizes)]
+            assert first.tolist() == images.classes[: sum(sizes)].tolist()
+
+
+def test_a_single_image_is_not_whitened():
+    images = described((1,), 0)
+    model = learn_retrieval(images, RetrievalLearning())
+    # Of unit length, and otherwise as it was: rounded to the grid of 2^-12.
+    expected = images.descriptors / np.linalg.norm(images.descriptors)
+    np.testing.assert_allclose(model.vectors, expected, atol=2.0**-13)
+
+
+def test_images_that_are_all_alike_stay_finite():
+    images = described((3,), 0)
+    images.descriptors[:] = images.descriptors[0]
+    model = learn_retrieval(images, RetrievalLearning())
+    assert np.isfinite(model.vectors).all()

@@ -1,11 +1,14 @@
-import dataclasses
+import json
 from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from report_samples import example, full, picture
 
-from landmark_spark.core.images import encode_jpeg
-from landmark_spark.report.data import KINDS, VERDICTS, Example, InlierSample, ReportData, ScoreSample
+from landmark_spark.core.bootstrap import Interval
+from landmark_spark.core.ladder import Rung
+from landmark_spark.report.assets import load_assets
+from landmark_spark.report.data import KINDS, VERDICTS, Confusion, InlierSample, ReportData, ScoreSample
 from landmark_spark.report.page import write_report
 
 VOID = {"meta", "link", "img", "br"}
@@ -17,7 +20,7 @@ class Page(HTMLParser):
 
     def __init__(self, text):
         super().__init__(convert_charrefs=True)
-        self.tags, self.texts, self._open = [], [], []
+        self.tags, self.texts, self.scripts, self._open = [], [], [], []
         self.sections, self._section = {}, None
         self.feed(text)
         self.close()
@@ -40,6 +43,9 @@ class Page(HTMLParser):
             self._section = None
 
     def handle_data(self, data):
+        if self._open and self._open[-1] == "script":
+            self.scripts.append(data)
+            return
         words = " ".join(data.split())
         if words and (not self._open or self._open[-1] not in ("style", "title")):
             self.texts.append(words)
@@ -47,48 +53,6 @@ class Page(HTMLParser):
 
     def all(self, tag):
         return [attributes for name, attributes in self.tags if name == tag]
-
-
-def picture(shade=80):
-    return encode_jpeg(np.full((40, 60, 3), shade, np.uint8), 80)
-
-
-def example(number=0, **changes):
-    values = {
-        "kind": "accepted",
-        "test_id": f"test{number}",
-        "landmark_id": 1000 + number,
-        "landmark_name": "Old Mill",
-        "confidence": 0.8765,
-        "num_inliers": 1234,
-        "reference_id": f"reference{number}",
-        "verdict": "right",
-        "picture": picture(),
-    }
-    return Example(**(values | changes))
-
-
-def full(**changes):
-    data = ReportData(
-        title="A run",
-        created="2025-03-02 14:05 UTC",
-        submission_mode="fused",
-        metrics={
-            "classifier": {"gap": 0.42126, "top1": 0.6512, "num_predictions": 1900, "num_positives": 1640},
-            "fused": {"gap": 0.58941, "top1": 0.65121, "num_predictions": 1901, "num_positives": 1641},
-        },
-        ladder=[("classifier", 0.42126), ("fused", 0.58941)],
-        precision_curves={"fused": np.array([1.0, 0.5])},
-        scores=ScoreSample(right=np.array([0.9, 0.8]), wrong=np.array([0.2])),
-        inliers=InlierSample(35, right=np.array([35, 36, 90]), wrong=np.array([4])),
-        history={"loss": [2.0, 1.23456], "accuracy": [0.5, 0.75], "val_loss": [2.5, 2.25], "val_accuracy": [0.4, 0.6]},
-        downloads={"ok": 11234, "http_404": 312},
-        rejects={"duplicate_id": 17},
-        class_sizes=np.array([1, 5, 3000]),
-        stage_times=[("index_images", 11546, 4.0), ("download_images", 11546, 3661.5), ("idle", 0, 0.0)],
-        examples=[example(0), example(1), *(example(2 + place, kind=kind) for place, kind in enumerate(KINDS[1:]))],
-    )
-    return dataclasses.replace(data, **changes)
 
 
 def written(folder, data):
@@ -109,13 +73,22 @@ def full_page(folder):
     return Page((folder / "index.html").read_text(encoding="utf-8"))
 
 
+def pictures(page):
+    """The pictures of the galleries: the one of the dialog has no address before a script gives it one."""
+    return [each for each in page.all("img") if "src" in each]
+
+
+def charts(page):
+    return [each["id"].removeprefix("chart-") for each in page.all("figure") if each.get("class") == "chart"]
+
+
 def rows(page):
     return " | ".join(page.texts)
 
 
 def test_the_page_is_whole_and_every_file_it_names_is_there_and_no_other(folder, full_page):
     page = full_page
-    images = [each["src"] for each in page.all("img")]
+    images = [each["src"] for each in pictures(page)]
     assert sorted(images) == [
         "matches/accepted_01.jpg",
         "matches/accepted_02.jpg",
@@ -125,7 +98,7 @@ def test_the_page_is_whole_and_every_file_it_names_is_there_and_no_other(folder,
     ]
     files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
     assert files == ["index.html", *sorted(images)]
-    assert all((each["width"], each["height"]) == ("60", "40") and each["alt"] for each in page.all("img"))
+    assert all((each["width"], each["height"]) == ("60", "40") and each["alt"] for each in pictures(page))
     assert (folder / images[0]).read_bytes() == picture()
 
 
@@ -153,32 +126,54 @@ def test_the_numbers_printed_are_those_given(full_page):
     assert "ok | 11,234 | http_404 | 312" in text
     assert "duplicate_id | 17" in text
     assert "3 landmarks have 3,006 training images: from 1 to 3,000 each." in text
-    assert "index_images | 11,546 | 4.0 | 2,886.5 | download_images | 11,546 | 3661.5 | 3.2" in text
-    assert "all stages | 3665.5" in text
+    assert "index_images | 4.0 | 11,546 | 2,886.5 | download_images | 3,661.5 | 11,546 | 3.2" in text
+    assert "classifier | 0.4213 | 0.4000 | 0.4500 | 0.6512 | fused | 0.5894 | 0.5000 | 0.6250 | 0.5625 | 0.6512" in text
+    assert "gain of GAP | 95 % from | to | fused | 0.1682 | 0.1250 | 0.2500" in text
+    assert "Old Mill → New Mill | 3" in text
+    assert "Tower | 8" in text
+    assert "a.example.org | 11,234 | 312 | 2.7 %" in text
     assert "time of all stages | 1 h 1 min" in text
     assert "1,234 inliers · confidence 0.876" in text or "1,234 inliers · confidence 0.877" in text
 
 
-def test_every_section_has_a_heading_and_every_chart_a_label(full_page):
+CHARTS = [
+    *("ladder", "gains", "precision", "scores", "confusions", "imagined"),
+    *("inliers", "training", "downloads", "hosts", "class-sizes", "times"),
+]
+
+
+def test_every_section_has_a_heading_and_every_chart_a_title_its_words_and_its_numbers(full_page):
     page = full_page
-    names = ["result", "ranking", "verification", "matches", "training", "input", "time"]
+    names = ["result", "ranking", "mistakes", "verification", "matches", "training", "input", "time"]
     assert [each["id"] for each in page.all("section")] == names
     assert len(page.all("h1")) == 1
-    assert len(page.all("h2")) == 7
-    assert len(page.all("svg")) == 7
-    assert all(each["role"] == "img" and each["aria-label"] for each in page.all("svg"))
+    assert len(page.all("h2")) == 8
+    assert charts(page) == CHARTS
+    assert page.all("svg") == []
+    ids = {attributes["id"] for _, attributes in page.tags if "id" in attributes}
+    figures = [each for each in page.all("figure") if each.get("class") == "chart"]
+    plots = [each for each in page.all("div") if each.get("class") == "plot"]
+    assert len(plots) == len(page.all("details")) == len(figures)
+    assert {each["aria-labelledby"] for each in figures} | {each["aria-describedby"] for each in plots} <= ids
+    assert all(each["tabindex"] == "0" and each["aria-label"] and "hidden" in each for each in plots)
+    drawn = [json.loads(each) for each in page.scripts[: len(figures)]]
+    assert [len(each["points"]) for each in drawn][:2] == [2, 1]
     assert page.all("html") == [{"lang": "en"}]
     assert all(each.get("tabindex") == "0" for each in page.all("div") if each.get("class") == "scroll")
 
 
-def test_the_page_forbids_scripts_and_loads_nothing_from_elsewhere(full_page):
+def test_the_page_runs_its_own_scripts_alone_and_loads_nothing_from_elsewhere(full_page):
     page = full_page
     (policy,) = [each["content"] for each in page.all("meta") if each.get("http-equiv") == "Content-Security-Policy"]
-    assert policy.startswith("default-src 'none'; img-src 'self' data:; style-src 'unsafe-inline'")
+    assert policy == load_assets().policy
+    assert policy.startswith("default-src 'none'; img-src 'self' data:; style-src 'sha256-")
+    assert "unsafe" not in policy
     assert page.tags.index(("meta", {"http-equiv": "Content-Security-Policy", "content": policy})) < [
         name for name, _ in page.tags
     ].index("style")
-    assert page.all("script") == []
+    assert [each for each in page.scripts if each not in load_assets().scripts] == page.scripts[: len(CHARTS)]
+    assert page.all("script") == [{"type": "application/json"}] * len(CHARTS) + [{}] * len(load_assets().scripts)
+    assert not [attributes for _, attributes in page.tags if "style" in attributes]
     loaded = [value for _, attributes in page.tags for key, value in attributes.items() if key in ("src", "href")]
     assert not [value for value in loaded if ":" in value and value != "data:,"]
 
@@ -194,7 +189,10 @@ def test_nothing_in_the_data_becomes_markup(tmp_path, full_page, nasty):
         created=nasty,
         submission_mode=nasty,
         metrics={nasty: full().metrics["fused"]},
-        ladder=[(nasty, 0.5)],
+        ladder=[Rung(nasty, Interval(0.5, 0.4, 0.6), None, 0.5, None), *full().ladder],
+        confusions=[Confusion(nasty, nasty, 2)],
+        imagined=[(nasty, 2)],
+        hosts={nasty: (2, 1)},
         precision_curves={nasty: np.ones(3)},
         history={**full().history, nasty: [1.0]},
         downloads={nasty: 3},
@@ -204,8 +202,11 @@ def test_nothing_in_the_data_becomes_markup(tmp_path, full_page, nasty):
     )
     page = written(tmp_path, data)
     assert {name for name, _ in page.tags} == {name for name, _ in full_page.tags}
-    assert page.all("script") == []
-    assert len(page.all("img")) == 4
+    own = len(load_assets().scripts)
+    assert page.all("script") == full_page.all("script")
+    assert page.scripts[-own:] == full_page.scripts[-own:] == list(load_assets().scripts)
+    assert [json.loads(each)["kind"] for each in page.scripts[:-own]]
+    assert len(pictures(page)) == 4
     assert not [key for _, attributes in page.tags for key in attributes if key.startswith("on")]
     assert page.texts.count(" ".join(nasty.split())) >= 10  # it is shown as it is written
     assert not [each for name in ("a", "img") for each in page.all(name) if "javascript" in str(each.get("href", ""))]
@@ -224,6 +225,8 @@ def test_a_run_without_a_solution_says_so_and_shows_the_rest(tmp_path):
         metrics={},
         ladder=[],
         precision_curves={},
+        confusions=[],
+        imagined=[],
         scores=ScoreSample(all=np.array([0.5])),
         inliers=InlierSample(35, all=np.array([40, 3])),
         examples=[example(verdict="unknown")],
@@ -234,13 +237,15 @@ def test_a_run_without_a_solution_says_so_and_shows_the_rest(tmp_path):
     assert "GAP of the submission" not in page.texts
     assert "all | 2 | 1 | 50.0 %" in rows(page)
     assert "not judged" in page.texts
-    assert len(page.all("svg")) == 5
+    assert charts(page) == ["scores", "inliers", "training", "downloads", "hosts", "class-sizes", "times"]
+    assert "No mistakes are known: that needs a solution." in page.sections["mistakes"]
 
 
 def test_a_report_of_nothing_has_a_sentence_in_each_section(tmp_path):
     page = written(tmp_path, ReportData(title="A run", created="today", submission_mode="fused"))
     sentences = {
         "ranking": "There is no histogram of scores: nothing was predicted.",
+        "mistakes": "No mistakes are known: that needs a solution.",
         "verification": "No prediction was verified.",
         "matches": "There are no match pictures: no example was chosen.",
         "training": "There is no training history.",
@@ -249,7 +254,7 @@ def test_a_report_of_nothing_has_a_sentence_in_each_section(tmp_path):
     }
     for section, sentence in sentences.items():
         assert sentence in page.sections[section]
-    assert page.all("svg") == page.all("img") == page.all("table") == []
+    assert charts(page) == page.all("img") == page.all("table") == page.all("dialog") == []
 
 
 def test_a_training_without_held_out_images_is_shown(tmp_path):
@@ -259,9 +264,11 @@ def test_a_training_without_held_out_images_is_shown(tmp_path):
 
 def test_the_history_of_fine_tuning_is_shown_where_there_is_one(tmp_path):
     assert "fine-tuned" not in written(tmp_path, full()).sections["training"]
-    page = written(tmp_path, full(fine_tuning={"loss": [1.0], "val_gap": [0.125]}))
-    assert "The fine-tuned model after each epoch." in page.sections["training"]
+    page = written(tmp_path, full(fine_tuning={"loss": [1.0], "val_gap": [0.125]}, delf_training={"loss": [0.75]}))
+    assert "The fine-tuned model" in page.sections["training"]
     assert "loss | 1.0000 | none | GAP | none | 0.1250" in rows(page)
+    assert "The attention of DELF" in page.sections["training"]
+    assert "loss | 0.7500 | none" in rows(page)
 
 
 def test_galleries_stand_in_order_and_an_unnamed_landmark_has_its_number(tmp_path):
@@ -283,7 +290,7 @@ def test_a_second_report_replaces_the_first_and_leaves_other_files_alone(tmp_pat
     (tmp_path / "matches" / "mine.jpg").write_bytes(b"mine")
     page = written(tmp_path, full(examples=[example()]))
     assert sorted(path.name for path in (tmp_path / "matches").iterdir()) == ["accepted_01.jpg", "mine.jpg"]
-    assert len(page.all("img")) == 1
+    assert len(pictures(page)) == 1
 
 
 def test_the_same_data_gives_the_same_bytes(tmp_path, folder):
@@ -294,3 +301,20 @@ def test_the_same_data_gives_the_same_bytes(tmp_path, folder):
 def test_a_name_in_any_script_is_kept(tmp_path):
     page = written(tmp_path, full(examples=[example(landmark_name="Vịnh Hạ Long 下龙湾 \ud800")]))
     assert "Vịnh Hạ Long 下龙湾 ?" in page.texts
+
+
+def test_a_page_of_a_challenge_is_as_short_as_that_of_few_images(tmp_path, folder):
+    number = 200_000
+    generator = np.random.default_rng(0)
+    data = full(
+        precision_curves={f"mode {place}": np.linspace(1, 0.1, number) for place in range(4)},
+        scores=ScoreSample(right=generator.random(number), wrong=generator.random(number)),
+        inliers=InlierSample(35, right=generator.integers(0, 500, number), wrong=generator.integers(0, 90, number)),
+        downloads={"ok": number} | {f"http_{code}": code for code in range(300, 600)},
+        hosts={f"host{place}.example.org": (place, 1) for place in range(5000)},
+        history={"loss": list(generator.random(5000)), "val_loss": list(generator.random(5000))},
+        class_sizes=generator.integers(1, 5000, 15_000),
+    )
+    write_report(data, tmp_path)
+    size = (tmp_path / "index.html").stat().st_size
+    assert (folder / "index.html").stat().st_size < size < 400_000

@@ -14,8 +14,9 @@ from landmark_spark.core.evidence_fusion import Fusion
 from landmark_spark.core.retrieval_model import RetrievalModel
 from landmark_spark.schemas import CANDIDATES, GLOBAL_DESCRIPTORS, RETRIEVAL_MODEL, VERIFICATIONS
 from landmark_spark.settings import Config, ConfigError, RetrievalSettings
+from landmark_spark.stages.extract_global_descriptors import descriptors_also, find_descriptor_networks
 from landmark_spark.stages.fuse_evidence import check_evidence, fuse_evidence
-from landmark_spark.stages.retrieve_neighbours import _Retrieval
+from landmark_spark.stages.retrieve_neighbours import RetrievalTask
 from landmark_spark.stages.train_retrieval import _learn, _Learning
 from landmark_spark.store import Store, arrow_schema, spark_schema
 from landmark_spark.table_reader import TaskReader
@@ -47,13 +48,14 @@ def described_rows():
 def model(tmp_path, monkeypatch):
     """The commit of a model that was learned on these images."""
     monkeypatch.setattr(TaskReader, "read", lambda _: iter([described_rows()]))
-    files = _learn(_Learning(SETTINGS, str(tmp_path), ("one",), len(LANDMARKS)))
+    files, num_images = _learn(_Learning(SETTINGS, str(tmp_path), ("one",), len(LANDMARKS)))
+    assert num_images == 12
     stamp = Stamp(stage="train_retrieval", fingerprint="f", settings={}, inputs={})
     return Store(str(tmp_path)).commit_artifact(RETRIEVAL_MODEL, files, stamp)
 
 
 def test_images_find_their_landmark_and_those_that_play_meet_what_has_not_seen_them(model, tmp_path):
-    task = _Retrieval(SETTINGS, str(tmp_path), model.to_json(), LANDMARKS)
+    task = RetrievalTask(SETTINGS, str(tmp_path), model.to_json(), LANDMARKS)
     rows = pa.Table.from_batches(task([described_rows()])).to_pylist()
     assert all(set(row) == set(arrow_schema(CANDIDATES).names) for row in rows)
     best = {row["id"]: row for row in rows if row["rank"] == 0}
@@ -71,7 +73,7 @@ def test_images_find_their_landmark_and_those_that_play_meet_what_has_not_seen_t
 
 
 def test_the_rows_are_the_same_in_whatever_batches_they_come(model, tmp_path):
-    task = _Retrieval(SETTINGS, str(tmp_path), model.to_json(), LANDMARKS)
+    task = RetrievalTask(SETTINGS, str(tmp_path), model.to_json(), LANDMARKS)
     whole = described_rows()
     found = pa.Table.from_batches(task([whole])).to_pylist()
     pieces = [task([whole.slice(place, 1)]) for place in range(whole.num_rows)]
@@ -88,25 +90,40 @@ def test_the_model_has_every_training_image_and_a_head_for_each_fold(model, tmp_
     assert (len(loaded.vectors), len(loaded.non_landmarks), len(loaded.heads)) == (8, 4, 3)
 
 
-def test_without_any_descriptor_it_says_so(tmp_path, monkeypatch):
-    monkeypatch.setattr(TaskReader, "read", lambda _: iter([described_rows().slice(12)]))
-    with pytest.raises(ValueError, match="there should be training images with a larger copy"):
-        _learn(_Learning(SETTINGS, str(tmp_path), ("one",), 2))
+@pytest.mark.parametrize("kept", [slice(0, 0), slice(8, 12)])
+def test_without_any_training_image_a_note_is_left_and_nothing_is_named(kept, tmp_path, monkeypatch):
+    rows = described_rows().slice(kept.start, kept.stop - kept.start)
+    monkeypatch.setattr(TaskReader, "read", lambda _: iter([rows] if len(rows) else []))
+    files, num_images = _learn(_Learning(SETTINGS, str(tmp_path), ("one",), len(LANDMARKS)))
+    assert num_images == 0 and [Path(each.path).name for each in files] == ["no_images.json"]
+    commit = Store(str(tmp_path)).commit_artifact(
+        RETRIEVAL_MODEL, files, Stamp(stage="train_retrieval", fingerprint="f", settings={}, inputs={})
+    )
+    assert list(RetrievalTask(SETTINGS, str(tmp_path), commit.to_json(), LANDMARKS)([described_rows()])) == []
+
+
+def test_without_networks_nothing_can_be_learned_from_them():
+    settings = ["descriptors.networks=none"]
+    with pytest.raises(ConfigError, match="submission.mode should be fused, decision or classifier where descriptors"):
+        find_descriptor_networks(load_config(None, settings))
+    config = load_config(None, [*settings, "submission.mode=fused"])
+    find_descriptor_networks(config)
+    assert descriptors_also(config) == {}
 
 
 @pytest.mark.parametrize("text", ["", "neighbours neighbours", "neighbours luck"])
 def test_evidence_that_cannot_be_weighed_is_refused(text):
     with pytest.raises(ConfigError, match="fusion.evidence should be some of neighbours closest"):
         check_evidence(load_config(None, [f"fusion.evidence={text}"]))
-    assert len(check_evidence(Config())) == 6
+    assert check_evidence(Config()) == tuple(Config().fusion.evidence.split())
 
 
 def candidate(name, split, true, rank, landmark, value, *, fold=-1):
-    return (name, split, true, fold, rank, landmark, 0, value, value, value, value, 0.5, 0)
+    return (name, split, true, fold, rank, landmark, 0, value, value, value, value, 0.5, 0.5, 1.0, 0)
 
 
-def scored(spark, tmp_path, candidates, verified=()):
-    config = load_config(None, ["index.num_shards=1", "fusion.evidence=neighbours inliers"])
+def scored(spark, tmp_path, candidates, verified=(), settings=()):
+    config = load_config(None, ["index.num_shards=1", "fusion.evidence=neighbours inliers", *settings])
     said = []
     context = SimpleNamespace(config=config, store=Store(str(tmp_path)), tell=said.append)
     rows, files = fuse_evidence(
@@ -156,4 +173,21 @@ def test_where_nothing_can_be_learned_the_closest_images_decide_and_it_is_said(s
     assert [(row.landmark_id, row.score) for row in rows] == [(900, 1.0), (700, 0.25)]
     assert described == {"learned": False, "alone": "closest"}
     assert len(said) == 1
-    assert said[0].startswith("fuse_evidence: the evidence is not weighed, closest alone ranks the candidates: ")
+    told = "fuse_evidence: warning: the evidence is not weighed, closest alone ranks the candidates: "
+    assert said[0].startswith(told)
+
+
+@pytest.mark.jvm
+def test_a_landmark_that_is_the_answer_too_often_is_held_back_by_as_much(spark, tmp_path):
+    tests = [candidate(f"t{place}", "test", -1, 0, 700, 0.5) for place in range(4)]
+    tests += [candidate("t3", "test", -1, 1, 900, 0.25), candidate("t4", "test", -1, 0, 900, 0.25)]
+    rows, _, _ = scored(spark, tmp_path, tests, settings=["fusion.max_answers=2"])
+    # 700 is the best answer of four images, 900 of one; what comes second in an image counts for nothing.
+    assert [(row.id, row["rank"], row.landmark_id, row.score) for row in rows] == [
+        ("t0", 0, 700, 0.25),
+        ("t1", 0, 700, 0.25),
+        ("t2", 0, 700, 0.25),
+        ("t3", 0, 700, 0.25),
+        ("t3", 1, 900, 0.25),
+        ("t4", 0, 900, 0.25),
+    ]

@@ -11,6 +11,7 @@ import pytest
 
 from landmark_spark.core.local_features import pack_array
 from landmark_spark.core.partitioning import partition_keys
+from landmark_spark.retrieval_settings import EVIDENCE
 from landmark_spark.schemas import BOTTLENECKS, CANDIDATES, LOCAL_FEATURES, NO_CLASS, PREDICTIONS
 from landmark_spark.settings import Config, VerifySettings
 from landmark_spark.stages.verification_task import VerificationTask
@@ -216,7 +217,7 @@ def test_candidates_are_verified_each_with_its_own_references(world):
 
 
 def candidate(image_id, split, landmark, shard):
-    evidence = dict.fromkeys(("neighbours", "closest", "centroid", "head", "non_landmark"), 0.0)
+    evidence = dict.fromkeys(EVIDENCE[:-1], 0.0)
     return {"id": image_id, "split": split, "landmark_id": landmark, "shard": shard} | evidence
 
 

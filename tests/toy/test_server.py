@@ -31,6 +31,15 @@ def raw_get(url, target):
     return answer.status, body
 
 
+def test_names_that_are_no_utf8_are_found_by_their_bytes(folder):
+    (folder / os.fsdecode(b"T\xfcrme.jpg")).write_bytes(b"towers")
+    (folder / "Türme.jpg").write_bytes(b"others")
+    with serve_folder(folder) as url:
+        assert raw_get(url, "/T%FCrme.jpg") == (200, b"towers")
+        assert raw_get(url, "/T%C3%BCrme.jpg") == (200, b"others")
+        assert raw_get(url, "/%FF%FE.jpg")[0] == 404
+
+
 def test_a_file_comes_with_its_length_and_type(folder):
     with serve_folder(folder) as url:
         answer = requests.get(url + "images/a%20b.jpg?size=large", timeout=10)
