@@ -21,7 +21,7 @@ from landmark_spark.text_tables import table_lines
 if TYPE_CHECKING:
     from landmark_spark.planning import Choice
 
-__all__ = ["LoggedParser", "add_log_option", "run_and_tell", "tell_failure"]
+__all__ = ["LoggedParser", "add_log_option", "metrics_lines", "run_and_tell", "tell_failure"]
 
 _HEADS = ("stage", "outcome", "shards", "rows", "seconds", "rows/s", "why")
 _MODES = {
@@ -70,7 +70,7 @@ def run_and_tell(options: argparse.Namespace, config: Config, choice: Choice, *,
         listener.hear(Event("run_end", fields=_end_fields(outcomes, metrics)))
     if for_people:
         idle = [] if outcomes.any_tried else ["", "Nothing to do: everything is up to date."]
-        print("\n".join(["", *_table_lines(outcomes), *idle, *(_metrics_lines(config, metrics) if metrics else [])]))
+        print("\n".join(["", *_table_lines(outcomes), *idle, *(metrics_lines(config, metrics) if metrics else [])]))
     return 0
 
 
@@ -152,7 +152,8 @@ def _table_lines(outcomes: Outcomes) -> list[str]:
     return table_lines(_HEADS, [each.cells() for each in _of_all_stages(outcomes)])
 
 
-def _metrics_lines(config: Config, metrics: Mapping[str, Any]) -> list[str]:
+def metrics_lines(config: Config, metrics: Mapping[str, Any]) -> list[str]:
+    """Return what a run says of its results, from what metrics.json holds."""
     counts = metrics["counts"]
     lines = ["", f"{counts['rejects']} rows refused, {counts['failed_downloads']} downloads failed (see the report)"]
     if metrics["modes"]:

@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 
 from landmark_spark.claims import ALL, Claim
-from landmark_spark.cli import _print_results, main
+from landmark_spark.cli import main
 from landmark_spark.commits import WHOLE, Commit, FileEntry, Mark, Note, Stamp
 from landmark_spark.config import load_config
 from landmark_spark.pipeline import expectations, stage_named
 from landmark_spark.planning import Choice, Inventory, input_digests
 from landmark_spark.processes import this_process
+from landmark_spark.run_command import metrics_lines
 from landmark_spark.run_lock import Asking, held_lock
 from landmark_spark.run_records import RunRecord, read_record, write_record
 from landmark_spark.runner import claimed, read_metrics
@@ -222,12 +223,11 @@ def test_metrics_that_are_no_json_are_none(config, store, data):
     assert read_metrics(config) is None
 
 
-def test_results_are_shown_also_in_a_mode_of_another_release(config, store, capsys):
+def test_results_are_shown_also_in_a_mode_of_another_release(config, store):
     assert read_metrics(config) is None
     modes = {"fused": MODE, "by_hand": MODE | {"num_predictions": 9}}
     store.write_bytes("metrics.json", json.dumps(METRICS | {"modes": modes}).encode())
-    _print_results(config)
-    lines = capsys.readouterr().out.splitlines()
+    lines = metrics_lines(config, read_metrics(config))
     assert lines[1] == "3 rows refused, 2 downloads failed (see the report)"
     assert [line.split()[-4:] for line in lines[4:6]] == [
         ["verification", "0.5000", "1.0000", "4"],
