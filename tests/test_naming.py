@@ -11,6 +11,7 @@ from landmark_spark.config import load_config
 from landmark_spark.core.evidence_fusion import Fusion
 from landmark_spark.core.verification import Verification
 from landmark_spark.naming import Named, _Learned, _Predicted, _read_fusion
+from landmark_spark.retrieval_settings import EVIDENCE
 from landmark_spark.stages.fuse_evidence import read_fusion, score_evidence
 from landmark_spark.store import Store
 
@@ -20,7 +21,7 @@ def verified(num_inliers):
 
 
 def evidence(closest, neighbours=0.0):
-    return {"neighbours": neighbours, "closest": closest, "centroid": 0.0, "head": 0.0, "non_landmark": 0.0}
+    return dict.fromkeys(EVIDENCE[:-1], 0.0) | {"neighbours": neighbours, "closest": closest}
 
 
 def test_scores_are_probabilities_by_the_weights():

@@ -171,7 +171,7 @@ class SyntheticShard:
         is_right = self._landmark_ids[classes] == truth
         evidence = {
             name: (0.6 * random.random(len(images)) + 0.2 * is_right).astype(np.float32)
-            for name in ("neighbours", "closest", "centroid", "non_landmark")
+            for name in ("neighbours", "closest", "centroid", "non_landmark", "reference_non_landmark")
         }
         rows = {
             "id": chosen["id"].take(images).to_pylist(),
@@ -182,6 +182,7 @@ class SyntheticShard:
             "landmark_id": self._landmark_ids[classes],
             "class_index": classes,
             "head": np.zeros(len(images), np.float32),
+            "references": np.ones(len(images), np.float32),
             **evidence,
         }
         return _without_repeats(rows)
