@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,4 +65,4 @@ def _lines(found: Ingested, output: Path) -> list[str]:
         lines.append(f"left out: {count}, {REASONS[reason]}: {', '.join(paths[:_SHOWN])}{more}")
     if found.left_out:
         lines.append(f"all that is left out: {output / 'left_out.csv'}")
-    return [*lines, f"\nnext: landmark-spark run --config {output / CONFIG_FILE}"]
+    return [*lines, f"\nnext: landmark-spark run --config {shlex.quote(str(output / CONFIG_FILE))}"]

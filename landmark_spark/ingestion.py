@@ -102,7 +102,9 @@ def ingest(request: Request) -> Ingested:
         "test": folders["test"].photos,
     }
     if not kept["landmark"]:
-        raise ConfigError(f"{places.landmarks} should hold a folder of photos for each landmark. Received: no photo")
+        beside = sum(each.reason == "not_in_a_landmark" for each in folders["landmark"].left_out)
+        received = f"photos in no such folder: {beside}" if beside else "no photo"
+        raise ConfigError(f"{places.landmarks} should hold a folder of photos for each landmark. Received: {received}")
     try:
         ids = landmark_ids({photo.landmark for photo in kept["landmark"]})
         rows = _rows(kept, places, request, found.shared)
@@ -212,7 +214,10 @@ def shown_path(path: str) -> str:
 
 
 def _write(places: Places, rows: _Rows, ids: dict[str, int], left_out: Sequence[tuple[Path, LeftOut]]) -> None:
-    places.output.mkdir(parents=True, exist_ok=True)
+    try:
+        places.output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"--output should be a folder that can be made. Received: {error}") from error
     with tempfile.TemporaryDirectory(dir=places.output, prefix=".ingest-") as name:
         made = Path(name)
         _write_csv(made / "train.csv", "id,url,landmark_id", ((r.id, r.url, ids[r.landmark]) for r in rows.train))

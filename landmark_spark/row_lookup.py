@@ -18,6 +18,7 @@ from landmark_spark.commits import StoreError
 from landmark_spark.core.records import shard_of
 from landmark_spark.schemas import Table
 from landmark_spark.store import Store
+from landmark_spark.whole_files import is_local
 
 __all__ = ["RowLookup", "look_up"]
 
@@ -94,9 +95,10 @@ def _damage_told() -> Iterator[None]:
 
 def _rows_of_file(store: Store, name: str, ids: Collection[str], columns: Sequence[str]) -> Iterator[Any]:
     wanted = pa.array(sorted(ids), pa.string())
+    ahead = not is_local(store.file_system)  # from a disk: by threads that may outlive the program, and abort it
     with (
         store.file_system.open(store.path(name), "rb", cache_type="none") as file,
-        pq.ParquetFile(file, pre_buffer=True) as parquet,
+        pq.ParquetFile(file, pre_buffer=ahead) as parquet,
     ):
         for group, is_wanted in _groups_with(parquet, wanted):
             rows = parquet.read_row_group(group, columns=list(dict.fromkeys(columns)))
