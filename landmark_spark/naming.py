@@ -14,13 +14,13 @@ from landmark_spark.core.evidence_fusion import Fusion
 from landmark_spark.core.fusion import LEARNED, score_prediction
 from landmark_spark.core.verification import Verification
 from landmark_spark.retrieval_settings import EVIDENCE
-from landmark_spark.schemas import FINE_TUNED_MODEL, FUSION, LANDMARKS, RETRIEVAL_MODEL, TOP_MODEL, Artifact
+from landmark_spark.schemas import CANDIDATES, FINE_TUNED_MODEL, FUSION, LANDMARKS, RETRIEVAL_MODEL, TOP_MODEL, Artifact
 from landmark_spark.settings import Config
 from landmark_spark.stages.extract_global_descriptors import DescriptorTask, descriptor_task
 from landmark_spark.stages.fuse_evidence import read_fusion, score_evidence
 from landmark_spark.stages.predict_landmarks import PredictionTask, prediction_task
 from landmark_spark.stages.retrieve_neighbours import RetrievalTask
-from landmark_spark.store import Store
+from landmark_spark.store import Store, arrow_schema
 
 __all__ = ["Named", "Naming", "load_naming"]
 
@@ -87,7 +87,7 @@ class _Learned:
 
     def name(self, image: pa.RecordBatch, bottleneck: pa.RecordBatch | None) -> list[Named]:
         del bottleneck
-        rows = pa.Table.from_batches(self.retrieve(self.describe([image])))
+        rows = pa.Table.from_batches(self.retrieve(self.describe([image])), schema=arrow_schema(CANDIDATES))
         return [
             Named(row["landmark_id"], {kind: row[kind] for kind in _SAID}) for row in rows.sort_by("rank").to_pylist()
         ]

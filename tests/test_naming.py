@@ -56,6 +56,11 @@ def test_inliers_count_up_to_the_limit_and_the_best_score_comes_first():
     assert naming.rank([], {}) == []
 
 
+def test_where_no_training_image_is_described_nothing_is_named():
+    naming = _Learned(lambda images: iter(images), lambda described: iter(()), None, full_inliers=35)
+    assert naming.name(None, None) == []
+
+
 def test_of_equal_scores_the_closer_one_comes_first_and_without_weights_none_is_a_probability():
     naming = _Learned(None, None, None, full_inliers=35)
     assert not naming.is_probability
