@@ -57,7 +57,7 @@ def test_inliers_count_up_to_the_limit_and_the_best_score_comes_first():
 
 
 def test_where_no_training_image_is_described_nothing_is_named():
-    naming = _Learned(lambda images: iter(images), lambda described: iter(()), None, full_inliers=35)
+    naming = _Learned(iter, lambda described: iter(()), None, full_inliers=35)
     assert naming.name(None, None) == []
 
 
