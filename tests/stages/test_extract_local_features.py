@@ -15,6 +15,7 @@ from landmark_spark.core.images import encode_jpeg
 from landmark_spark.core.local_features import LocalFeatures, unpack_descriptors, unpack_keypoints
 from landmark_spark.partition_writer import PartitionWriter
 from landmark_spark.pipeline import expectations, stage_named
+from landmark_spark.retrieval_settings import EVIDENCE
 from landmark_spark.schemas import CANDIDATES, IMAGES, LOCAL_FEATURES, PREDICTIONS
 from landmark_spark.settings import ConfigError, LocalFeatureSettings
 from landmark_spark.stages import extract_local_features as stage
@@ -295,7 +296,7 @@ def run_stage(spark, store, config, candidates=()):
     """Run the stage on a store as the runner does; return its commits. candidates: (id, split, landmark)."""
     inputs = {"images": None, "predictions": "whole", "candidates": "whole"}
     named = [
-        (name, split, -1, -1, rank, ord(landmark), 0, 0.0, 0.0, 0.0, 0.0, 0.0, 0)
+        (name, split, -1, -1, rank, ord(landmark), 0, *[0.0] * (len(EVIDENCE) - 1), 0)
         for rank, (name, split, landmark) in enumerate(candidates)
     ]
     frame = spark.createDataFrame(named, spark_schema(CANDIDATES))
