@@ -138,7 +138,7 @@ def score_chart(scores: ScoreSample) -> Chart:
         edges,
         name="scores",
         title="Scores",
-        summary=f"How sure the classifier was of its best landmark. Median: {medians}.",
+        summary=f"How sure the submission is of each answer. Median: {medians}.",
         heading="score from",
         points=[f"{low:.3f} to {high:.3f}" for low, high in itertools.pairwise(edges)],
         axis="score",

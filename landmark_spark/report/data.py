@@ -110,7 +110,7 @@ class ReportData:
         submission_mode: the mode that submission.csv was written in.
         ladder: from the simplest way to the best.
         precision_curves: by mode: (R,) float, the share that is right among the first 1, 2, ... R predictions.
-        scores: the classifier's confidence of its best landmark for each test image.
+        scores: of the answer to each test image, as the submission has them.
         inliers: largest number of inliers of each test image with the landmark that is answered.
         history: of the top model by name (loss, val_loss, val_accuracy, val_gap): one value an epoch.
         fine_tuning: the same of the fine-tuned model; empty where there is none.

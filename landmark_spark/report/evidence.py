@@ -91,7 +91,7 @@ def several_landmarks(
     return sorted(found, key=lambda each: (-len(each[1]), each[0]))[:count]
 
 
-def verdict_of(judged: Judged, solution: Solution) -> str:
+def verdict_of(judged: Judged | Prediction, solution: Solution) -> str:
     """Return right, wrong, no landmark (the image shows none), or unknown (the solution lacks the image)."""
     if judged.id not in solution:
         return "unknown"

@@ -42,7 +42,7 @@ _GALLERIES = {
     "accepted": ("Accepted", "The geometry agrees: the predictions with the most inliers."),
     "borderline": ("Borderline", "The number of inliers is nearest to the threshold."),
     "rejected": ("Rejected", "The geometry does not agree: the most confident predictions without enough inliers."),
-    "confident_wrong": ("Confident and wrong", "The mistakes that the classifier was most confident of."),
+    "confident_wrong": ("Confident and wrong", "The mistakes that were said most confidently."),
 }
 
 

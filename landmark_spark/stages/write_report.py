@@ -14,7 +14,7 @@ import numpy as np
 from landmark_spark.commits import Commit, FileEntry
 from landmark_spark.core.fusion import LEARNED, MODES
 from landmark_spark.core.ladder import climb
-from landmark_spark.core.metrics import evaluate, precision_at_ranks
+from landmark_spark.core.metrics import Prediction, evaluate, precision_at_ranks
 from landmark_spark.core.model_files import HISTORY_FILE
 from landmark_spark.core.submission import FormatError, parse_solution
 from landmark_spark.report.confusions import most_confused, most_imagined
@@ -87,6 +87,7 @@ def write_report(  # noqa: PLR0913, PLR0917 - the report reads everything
     )
     made = {mode: predictions_of(judged, mode, full_inliers=full) for mode in MODES}
     made[LEARNED] = predictions_of(by_learned, "classifier", full_inliers=full)
+    said = made[config.submission.mode]
     modes = evaluate_modes(judged, solution, full_inliers=full) if solution else {}
     if solution:
         modes[LEARNED] = evaluate(made[LEARNED], solution)
@@ -114,7 +115,7 @@ def write_report(  # noqa: PLR0913, PLR0917 - the report reads everything
         submission_mode=config.submission.mode,
         ladder=rungs,
         precision_curves={mode: precision_at_ranks(made[mode], solution) for mode in modes},
-        scores=ScoreSample(**_sample(predicted, solution, [each.score for each in predicted], np.float32)),
+        scores=ScoreSample(**_sample(said, solution, [each.score for each in said], np.float32)),
         inliers=InlierSample(
             **_sample(answered, solution, [each.num_inliers for each in answered], np.int32),
             min_inliers=config.verify.min_inliers,
@@ -184,7 +185,7 @@ def _hosts(images: DataFrame) -> dict[str, tuple[int, int]]:
 
 
 def _sample(
-    judged: Sequence[Judged], solution: Mapping[str, frozenset[int]], values: Sequence[float], kind: Any
+    judged: Sequence[Judged | Prediction], solution: Mapping[str, frozenset[int]], values: Sequence[float], kind: Any
 ) -> dict[str, Any]:
     verdicts = np.array([verdict_of(each, solution) for each in judged], dtype=object)
     array = np.asarray(values, kind)
