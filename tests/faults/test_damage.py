@@ -34,10 +34,10 @@ def commit_of(run, output, shard):
 
 def lines_of(printed):
     """Return the line of the table at the end for each stage that had something to do: its shards, and why."""
-    table = printed.partition("\nstage  ")[2].partition("\n\n")[0].splitlines()[1:]
-    words = [line.split(None, 4) for line in table]
-    assert len(words) == len(STAGES)
-    return {stage: (int(shards), why) for stage, shards, _, _, why in words if shards != "0"}
+    heads, *table = ("stage  " + printed.partition("\nstage  ")[2].partition("\n\n")[0]).splitlines()
+    assert len(table) == len(STAGES)
+    shards, why = heads.index("shards"), heads.index("why")
+    return {line.split()[0]: (int(line[shards:].split()[0]), line[why:]) for line in table if line.split()[1] == "run"}
 
 
 def test_what_a_look_at_names_and_lengths_shows(undisturbed, tmp_path):
