@@ -120,6 +120,15 @@ class Page(BaseHTTPRequestHandler):
             self.answer(200, BODY)
         self.is_used = True
 
+    def page_unasked_later(self):
+        """Answers the first request of a connection, and the second with what belonged to the first."""
+        if self.is_used:
+            self.wfile.write(b"unasked\r\n\r\n")
+            self.close_connection = True
+        else:
+            self.answer(200, BODY)
+        self.is_used = True
+
     def page_tags(self):
         """Answers with the headers of the query: /tags/?X-Robots-Tag=noai."""
         self.send_response(200)

@@ -94,8 +94,9 @@ class Requester:
         if connection is not None:
             try:
                 return connection, self._exchange(connection, url, deadline)
-            except (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError):
-                # A server may end a kept connection at any time: that says nothing of this request.
+            except (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError, http.client.HTTPException):
+                # A server may end a kept connection at any time, or send there what belongs to the request before,
+                # which is found only once it has come: either says nothing of this request.
                 if deadline.remaining() <= 0:
                     raise
         connection = self._connections.new(url)

@@ -211,6 +211,11 @@ def test_what_a_server_sends_unasked_is_no_answer(site):
     assert one(f"{site.base}/ok").body == BODY
 
 
+def test_what_comes_unasked_after_the_next_request_is_no_answer_either(site):
+    one = load_fetcher(FetchLimits(allow_private_addresses=True, max_attempts=1))
+    assert [one(f"{site.base}/unasked_later").body for _ in range(3)] == [BODY] * 3
+
+
 def test_no_connection_is_held_open_between_attempts(raw_server):
     ended = threading.Event()
 
