@@ -9,6 +9,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import pyarrow.parquet as pq
 from conftest import TINY
 from standalone import ROOT, environment, start_submit
 
@@ -118,6 +119,25 @@ class Run:
         """Return the SHA-256 of those files, but for the report's, which shows how long the stages took."""
         own = {output.name for output in STAGES[-1].outputs}
         return {place: [file.sha256 for file in each] for place, each in self.files().items() if place[0] not in own}
+
+    def assert_same_submission(self, undisturbed):
+        """Fail with the first tables that differ, where the submission does: what follows from them says little."""
+        if self.submission() == undisturbed.submission():
+            return
+        mine, other = self.digests(), undisturbed.digests()
+        places = [place for place in mine.keys() | other.keys() if mine.get(place) != other.get(place)]
+        order = [output.name for stage in STAGES for output in stage.outputs]
+        differing = sorted(places, key=lambda place: (order.index(place[0]), place[1]))
+        statuses, others = (run.statuses() for run in (self, undisturbed))
+        changed = {name: (others.get(name), status) for name, status in statuses.items() if status != others.get(name)}
+        raise AssertionError(f"other submission; tables that differ: {differing}; statuses of images: {changed}")
+
+    def statuses(self):
+        """Return the status of each image by its split and id."""
+        files = [file for (output, _), each in self.files().items() if output == "images" for file in each]
+        columns = ["split", "id", "status"]
+        tables = [pq.read_table(self.store / file.path, columns=columns, use_threads=False) for file in files]
+        return {(row["split"], row["id"]): row["status"] for table in tables for row in table.to_pylist()}
 
     def unfinished(self):
         """Return what no finished or interrupted run should leave."""

@@ -59,7 +59,7 @@ def test_what_a_look_at_names_and_lengths_shows(undisturbed, tmp_path):
     redone = {"extract_bottlenecks", "train_top_model", "predict_landmarks", "extract_local_features"}
     assert made.keys() == redone | {"verify_landmarks"}
     assert "_commits/verifications/shard=1.json counts as not there: a commit should be the JSON" in printed
-    assert run.submission() == undisturbed.submission()
+    run.assert_same_submission(undisturbed)
 
 
 def test_a_flipped_bit_is_found_before_it_is_read(undisturbed, tmp_path):
@@ -74,7 +74,7 @@ def test_a_flipped_bit_is_found_before_it_is_read(undisturbed, tmp_path):
     assert made["download_images"][0] == 1 and "has other bytes than were committed" in made["download_images"][1]
     assert "model.keras has other bytes than were committed" in made["train_top_model"][1]
     assert made.keys() == {"download_images", "train_top_model", "predict_landmarks"}  # nothing else had to be
-    assert run.submission() == undisturbed.submission()
+    run.assert_same_submission(undisturbed)
     assert run.unfinished() == []
 
 
@@ -88,7 +88,7 @@ def test_a_flipped_bit_in_every_file_at_once_is_found_in_each(undisturbed, tmp_p
     assert status == 0, printed
     assert lines_of(printed).keys() == {stage.name for stage in STAGES}
     assert run.digests() == undisturbed.digests()
-    assert run.submission() == undisturbed.submission()
+    run.assert_same_submission(undisturbed)
     assert run.unfinished() == []
     assert main(["verify-store", *run.arguments]) == 0
     shown = capsys.readouterr().out.splitlines()

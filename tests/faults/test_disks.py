@@ -53,7 +53,7 @@ def test_a_full_disk_is_said_and_costs_nothing_that_was_committed(undisturbed, t
         status, printed = run.finish()
         assert status == 0, printed
         assert {key: run.files()[key] for key in kept} == kept
-        assert run.submission() == undisturbed.submission()
+        run.assert_same_submission(undisturbed)
         assert run.unfinished() == []
 
 
@@ -89,5 +89,5 @@ def test_what_may_not_be_read_or_written_is_named_and_made_anew_by_nobody(undist
     status, printed = run.finish()
     assert status == 0, printed
     assert {key: run.files()[key] for key in kept} == kept
-    assert run.submission() == undisturbed.submission()
+    run.assert_same_submission(undisturbed)
     assert run.unfinished() == []

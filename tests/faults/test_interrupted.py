@@ -48,7 +48,7 @@ def assert_clean_and_goes_on(run, undisturbed):
     assert run.unfinished() == []
     status, printed = run.finish()
     assert status == 0, printed
-    assert run.submission() == undisturbed.submission()
+    run.assert_same_submission(undisturbed)
     assert run.unfinished() == []
 
 

@@ -23,5 +23,5 @@ def test_a_run_interrupted_twice(undisturbed, tmp_path):
         assert run.unfinished() == []
     status, printed = run.finish(*words)
     assert status == 0, printed
-    assert run.submission() == undisturbed.submission()
+    run.assert_same_submission(undisturbed)
     assert run.unfinished() == []

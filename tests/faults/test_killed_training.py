@@ -20,5 +20,5 @@ def test_a_killed_training_is_attempted_again_and_goes_on_by_hand(undisturbed, t
     status, printed = run.finish(*words)
     assert status == 0, printed
     assert run.digests() == undisturbed.digests()
-    assert run.submission() == undisturbed.submission()
+    run.assert_same_submission(undisturbed)
     assert run.unfinished() == []

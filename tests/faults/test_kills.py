@@ -37,7 +37,7 @@ def test_processes_of_tasks_killed_at_each_table_and_step_cost_nothing(cluster, 
     status, printed = run.finish(plan=plan, properties={"spark.task.maxFailures": "30"}, timeout=1500)
     assert status == 0, printed
     assert run.noted() == names(wanted)
-    assert run.submission() == undisturbed.submission()
+    run.assert_same_submission(undisturbed)
     assert run.unfinished() == []
 
 
@@ -53,7 +53,7 @@ def test_a_driver_killed_at_each_stage_and_step_goes_on_from_there(undisturbed, 
     for run, (_, chosen) in zip(runs, halves, strict=True):
         assert run.noted() == names(chosen)
         assert run.digests() == undisturbed.digests()
-        assert run.submission() == undisturbed.submission()
+        run.assert_same_submission(undisturbed)
         assert run.unfinished() == []
 
 

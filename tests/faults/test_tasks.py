@@ -39,7 +39,7 @@ def test_a_task_attempted_twice_at_once_counts_once(cluster, undisturbed, tmp_pa
     assert status == 0, printed
     overtaken = {f"overtaken, {output}, True" for output, _ in held}
     assert run.noted() == {", ".join(pair) for pair in held} | overtaken
-    assert run.submission() == undisturbed.submission()
+    run.assert_same_submission(undisturbed)
     assert run.unfinished() == []
 
 
@@ -57,7 +57,7 @@ def test_a_machine_that_leaves_and_one_that_joins(cluster, undisturbed, tmp_path
         status, printed = end_of(process)
         assert status == 0, printed
         assert list((tmp_path / "work2").glob("app-*/*/stderr"))  # the new one had an executor of the run
-    assert run.submission() == undisturbed.submission()
+    run.assert_same_submission(undisturbed)
 
 
 def test_an_accelerator_out_of_memory_gets_smaller_batches_and_says_so(cluster, undisturbed, tmp_path):
@@ -107,6 +107,6 @@ def test_a_clock_that_jumps_changes_nothing(cluster, undisturbed, tmp_path):
     status, printed = run.finish(plan={"kind": "clock"})
     assert status == 0, printed
     assert len(run.noted()) > 3  # the driver and its workers
-    assert run.submission() == undisturbed.submission()
+    run.assert_same_submission(undisturbed)
     status, printed = run.finish()
     assert status == 0 and "Nothing to do" in printed, printed
