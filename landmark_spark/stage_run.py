@@ -157,7 +157,8 @@ class StageRun:
         """Call the stage's function and commit what it returns; return the commits of its first output."""
         config = self.config
         with contextlib.ExitStack() as stack:
-            if stage.fetches and config.serve_folder:
+            serves = stage.fetches and bool(config.serve_folder)
+            if serves:
                 _check_reach(str(self._session().sparkContext.master))
                 base_url = stack.enter_context(serve_folder(config.serve_folder))
                 config = dataclasses.replace(config, base_url=base_url, serve_folder="")
@@ -174,6 +175,7 @@ class StageRun:
                 self.resources.accelerator_profile if on_accelerator else None,
                 self.choice.force,
                 stage.version,
+                serves,
             )
             totals = self._totals(stage, stamps, inventory)
             busy = _busy_share(str(context.spark.sparkContext.master)) if on_accelerator else None

@@ -25,7 +25,7 @@ class Context:
     (core.statuses.matches_status) are to be made anew. accelerator_profile: what an accelerator stage gives as
     ``profile=`` to mapInArrow and mapInPandas and to ``rdd.withResources``, so that each of its tasks has a GPU of its
     own; None where Spark hands out none. forced: everything is to be made anew, though it is up to date. version: of
-    the stage.
+    the stage. serves: base_url leads to a server of the run's own, which ends when the run does.
     """
 
     spark: SparkSession
@@ -39,3 +39,4 @@ class Context:
     accelerator_profile: ResourceProfile | None = None
     forced: bool = False
     version: int = 1
+    serves: bool = False

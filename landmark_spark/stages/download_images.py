@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -37,6 +38,14 @@ _MAX_WAITING_BYTES = 128_000_000
 _MAX_SHARDS_A_TASK = 8  # what a task that is killed has in flight at most
 _SCHEMA = arrow_schema(IMAGES)
 
+# What a server that ends makes of a URL, and a pause of the network as well:
+_STATUSES_WITHOUT_SERVER = ("connection_failed", "host_unavailable", "truncated", "timeout", "empty_body")
+_SECONDS_TO_CONNECT = 5.0
+
+
+class ServerGoneError(RuntimeError):
+    """The run's own server does not answer any more: what became of a URL says nothing of its picture."""
+
 
 def address_of(config: Config) -> dict[str, str]:
     """Return what the relative URLs count from, and which pictures lie there where that is known.
@@ -67,7 +76,8 @@ def download_images(context: Context, records: DataFrame) -> MadeInTasks:
             f"max_connections_per_host is {settings.max_connections_per_host}"
         )
     worker = worker_of(settings, base_url=base_url, num_tasks=num_at_once)
-    task = _Download(settings, base_url, worker, frozenset(context.retry), Earlier(store.url, before))
+    earlier = Earlier(store.url, before)
+    task = _Download(settings, base_url, worker, frozenset(context.retry), earlier, serves=context.serves)
     return MadeInTasks(tuple(frame.coalesce(count) for (frame, _), count in zip(frames, num_tasks, strict=True)), task)
 
 
@@ -78,13 +88,18 @@ def _num_tasks(num_shards: int, num_cores: int) -> int:
 
 @dataclass(frozen=True)
 class _Download:
-    """Makes the rows of one partition inside a Spark task: of records all, of images those whose status is retried."""
+    """Makes the rows of one partition inside a Spark task: of records all, of images those whose status is retried.
+
+    serves: base_url is the run's own server. A task may outlive it, on an executor that has yet to hear of the run's
+    end: then it fails, lest its shard be committed with failures that are none of the pictures'.
+    """
 
     settings: DownloadSettings
     base_url: str = field(repr=False)
     worker: Callable[[Report], Submit[Job]]
     retry: frozenset[str]
     earlier: Earlier
+    serves: bool = False
 
     def __call__(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         num_threads = self.settings.num_threads
@@ -100,6 +115,8 @@ class _Download:
         waiting = []
         for result in run_isolated(jobs(), self.worker, _lost, window=window):
             row = under_way.popleft()
+            if self.serves and result is not None and result.status in _STATUSES_WITHOUT_SERVER:
+                _check_server(self.base_url)
             if result is not None and not _changes_nothing(row, result):
                 self._fill(row, result)
             waiting.append(row)
@@ -144,6 +161,17 @@ def _kept(row: dict[str, Any]) -> Done[Downloaded | None]:
 
 def _lost(_: Job, cause: Cause) -> Downloaded | None:
     return Downloaded({"crash": "decoder_crash", "timeout": "decoder_timeout"}[cause])
+
+
+def _check_server(base_url: str) -> None:
+    url = parse_http_url(base_url)
+    assert url is not None  # the run's own
+    try:
+        socket.create_connection((url.host, url.port), _SECONDS_TO_CONNECT).close()
+    except OSError as error:
+        raise ServerGoneError(
+            f"the run's own server of pictures should answer as long as the run lasts. Received from {url}: {error}"
+        ) from error
 
 
 def _without_credentials(url: str) -> str:

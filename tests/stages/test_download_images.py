@@ -24,6 +24,7 @@ from landmark_spark.stages.download_images import address_of
 from landmark_spark.stages.download_worker import Job, Worker, worker_of
 from landmark_spark.stages.earlier_attempts import Earlier
 from landmark_spark.store import Store, arrow_schema
+from landmark_spark.toy.server import serve_folder
 
 
 def jpeg(width=60, height=40, colour=(200, 30, 30)):
@@ -106,9 +107,10 @@ def records(*urls, split="train", rank=-1):
     return pa.RecordBatch.from_pylist(rows, schema=arrow_schema(RECORDS))
 
 
-def downloaded(batches, base, settings=SETTINGS, retry=(), worker=None, earlier=None):
+def downloaded(batches, base, settings=SETTINGS, retry=(), worker=None, **more):
     worker = worker or worker_of(settings, base_url=base, num_tasks=1)
-    task = stage._Download(settings, base, worker, frozenset(retry), earlier or Earlier("memory://none", {}))
+    more = {"earlier": Earlier("memory://none", {})} | more
+    task = stage._Download(settings, base, worker, frozenset(retry), **more)
     rows = [row for batch in task(batches) for row in batch.to_pylist()]
     assert all(row["status"] in STATUSES or row["status"].startswith("http_") for row in rows)
     return rows
@@ -235,6 +237,19 @@ def test_passwords_of_the_base_url_are_not_told():
         dataclasses.replace(config, base_url="ftp://bob:secret@h.io/")
     assert "ftp://h.io/" in str(caught.value)
     assert "secret" not in str(caught.value)
+
+
+def test_a_task_that_outlives_the_server_of_its_run_fails_and_blames_no_picture(tmp_path):
+    (tmp_path / "photo").write_bytes(PHOTO)
+    with serve_folder(tmp_path) as base:
+        assert statuses(downloaded([records("photo", "gone")], base, serves=True)) == ["ok", "http_404"]
+    with pytest.raises(stage.ServerGoneError, match=f"from {base}: .*refused"):
+        downloaded([records("photo")], base, serves=True)
+    assert statuses(downloaded([records("photo")], base)) == ["connection_failed"]  # a web server of the person's own
+
+
+def test_a_failure_while_the_server_of_the_run_answers_is_the_picture_s(site):
+    assert statuses(downloaded([records("cut", "photo")], site.base, serves=True)) == ["truncated", "ok"]
 
 
 class Fragile(Worker):
