@@ -17,19 +17,26 @@ if TYPE_CHECKING:
 __all__ = ["check_file", "find_damage"]
 
 _CHUNK = 4 << 20  # bytes read at once
+_FILES_A_TASK = 32  # at most, and fewer where that leaves executors without a task: a task costs as much as a small file
+_TASKS_A_CORE = 4  # so that a large file holds up few others
 _DAMAGE = {errno.EIO, errno.EISDIR, errno.ENOTDIR}  # of this machine's disks; elsewhere EIO says anything
 
 
 def find_damage(spark: SparkSession, url: str, files: Sequence[FileEntry]) -> dict[str, str]:
-    """Read files of a store in Spark tasks, one each; return what is wrong with those that are damaged, by path."""
+    """Read files of a store in Spark tasks; return what is wrong with those that are damaged, by path."""
     if not files:
         return {}
 
     def check(entry: FileEntry) -> tuple[str, str]:
         return entry.path, check_file(Ledger(url), entry)
 
-    found = spark.sparkContext.parallelize(list(files), len(files)).map(check).collect()
+    num_tasks = _num_tasks(len(files), spark.sparkContext.defaultParallelism)
+    found = spark.sparkContext.parallelize(list(files), num_tasks).map(check).collect()
     return {path: fault for path, fault in found if fault}
+
+
+def _num_tasks(num_files: int, num_cores: int) -> int:
+    return min(num_files, max(_TASKS_A_CORE * num_cores, -(-num_files // _FILES_A_TASK)))
 
 
 def check_file(ledger: Ledger, entry: FileEntry) -> str:

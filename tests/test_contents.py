@@ -5,7 +5,7 @@ import os
 import pytest
 
 from landmark_spark.commits import FileEntry
-from landmark_spark.contents import check_file, find_damage
+from landmark_spark.contents import _num_tasks, check_file, find_damage
 from landmark_spark.ledger import Ledger
 
 
@@ -89,3 +89,11 @@ def test_tasks_find_the_damaged_among_many(ledger, tmp_path, spark):
     found = find_damage(spark, ledger.url, entries)
     assert found == {"images/7": "images/7 should have 1000 bytes and has 5", "images/31": "images/31 is missing"}
     assert find_damage(spark, ledger.url, []) == {}
+
+
+@pytest.mark.parametrize(
+    ("num_files", "num_cores", "num_tasks"),
+    [(1, 2, 1), (8, 2, 8), (100, 2, 8), (1024, 2, 32), (1024, 64, 256), (100_000, 64, 3125)],
+)
+def test_files_share_tasks_once_there_are_many(num_files, num_cores, num_tasks):
+    assert _num_tasks(num_files, num_cores) == num_tasks
