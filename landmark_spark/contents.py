@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["check_file", "find_damage"]
 
 _CHUNK = 4 << 20  # bytes read at once
-_FILES_A_TASK = 32  # at most, and fewer where that leaves executors without a task: a task costs as much as a small file
+_FILES_A_TASK = 32  # at most: starting a task takes as long as comparing a small file
 _TASKS_A_CORE = 4  # so that a large file holds up few others
 _DAMAGE = {errno.EIO, errno.EISDIR, errno.ENOTDIR}  # of this machine's disks; elsewhere EIO says anything
 
