@@ -6,6 +6,7 @@ same neighbours whatever stands beside it in a block, however many threads multi
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -150,13 +151,14 @@ def _of_block(queries: Floats, references: References, plan: RetrievalPlan, star
         named.append(_largest(probabilities, plan.candidates))
     others = similarity_to(queries, references.non_landmarks, plan.non_landmark_neighbours, product=_product)
     rows: list[list[NDArray[Any]]] = []
+    members: list[Integers] = []
     for place, row in enumerate(np.concatenate(named, axis=1)):
         classes = np.unique(row[row != NO_CLASS])
-        closest, held_back, counts = np.array(
-            [_closest(queries[place], references, each, plan) for each in classes.tolist()]
-        ).T
-        order = np.argsort(-closest, kind="stable")
+        found = [_closest(queries[place], references, each) for each in classes.tolist()]
+        order = np.argsort([-similarity for similarity, _, _ in found], kind="stable")
+        closest, images, counts = zip(*(found[each] for each in order), strict=True)
         classes = classes[order]
+        members.extend(images)
         vote_of = dict(zip(voted[place].tolist(), votes[place].tolist(), strict=True))
         rows.append(
             [
@@ -164,34 +166,43 @@ def _of_block(queries: Floats, references: References, plan: RetrievalPlan, star
                 np.arange(len(classes)),
                 classes,
                 np.array([vote_of.get(each, 0.0) for each in classes.tolist()]),
-                closest[order],
+                np.array(closest),
                 to_centroids[place, classes].astype(np.float64),
                 probabilities[place, classes].astype(np.float64),
                 np.full(len(classes), others[place], np.float64),
-                held_back[order],
-                np.log2(1.0 + counts[order]),
+                np.log2(1.0 + np.array(counts)),
             ]
         )
-    return [np.concatenate(columns) for columns in zip(*rows, strict=True)]
+    *columns, references_column = (np.concatenate(column) for column in zip(*rows, strict=True))
+    return [*columns, _similarity_to_none(members, references, plan), references_column]
 
 
-def _closest(
-    query: Floats, references: References, class_index: int, plan: RetrievalPlan
-) -> tuple[float, float, float]:
-    """Return of the images of a class that are closest: their similarity, that to photos of none; and how many all are.
+def _closest(query: Floats, references: References, class_index: int) -> tuple[float, Integers, int]:
+    """Return mean similarity and places of the images of a class that are closest to a query; and how many it has.
 
-    Of a class without images come zeros.
+    Of a class without images the similarity is 0.
     """
     first, end = np.searchsorted(references.classes, [class_index, class_index + 1])
-    members = references.vectors[first:end]
+    places: Integers = np.arange(first, end)
     if references.is_left_out is not None:
-        members = members[~references.is_left_out[first:end]]
-    if not len(members):
-        return 0.0, 0.0, 0.0
-    similarities = _product(query[None], members)[0]
-    places = np.argsort(similarities, kind="stable")[-_NUM_CLOSEST:]
-    others = similarity_to(members[places], references.non_landmarks, plan.non_landmark_neighbours, product=_product)
-    return float(similarities[places].mean()), float(others.mean(dtype=np.float64)), float(len(members))
+        places = places[~references.is_left_out[first:end]]
+    if not len(places):
+        return 0.0, places, 0
+    similarities = _product(query[None], references.vectors[places])[0]
+    nearest = np.argsort(similarities, kind="stable")[-_NUM_CLOSEST:]
+    return float(similarities[nearest].mean()), places[nearest], len(places)
+
+
+def _similarity_to_none(members: Sequence[Integers], references: References, plan: RetrievalPlan) -> Doubles:
+    """Return of each group of references their mean similarity to the nearest photos of no landmark, 0 of an empty one.
+
+    All groups of a block at once: converting the photos takes longer than a product with a few references.
+    """
+    places = np.unique(np.concatenate(members))
+    nearest = plan.non_landmark_neighbours
+    similarities = similarity_to(references.vectors[places], references.non_landmarks, nearest, product=_product)
+    groups = (similarities[np.searchsorted(places, each)] for each in members)
+    return np.array([group.mean(dtype=np.float64) if len(group) else 0.0 for group in groups])
 
 
 def _largest(values: NDArray[np.floating[Any]], count: int) -> Integers:
