@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from landmark_spark import __version__
 from landmark_spark.config import load_config
+from landmark_spark.core.counted import counted
 from landmark_spark.core.metrics import evaluate
 from landmark_spark.core.submission import FormatError, parse_solution, parse_submission
 from landmark_spark.doctor_commands import add_doctor_commands
@@ -226,7 +227,7 @@ def _status(options: argparse.Namespace) -> int:
     for note in status.in_work:
         print(
             f"\n{note.output} shard {note.shard} is being written by {note.host} (process {note.pid}): "
-            f"{note.num_rows} rows, begun {note.started}, last heard of {note.updated}"
+            f"{counted(note.num_rows, 'row')}, begun {note.started}, last heard of {note.updated}"
         )
     return 0
 

@@ -68,7 +68,8 @@ def test_folders_become_the_challenges_csv_files_and_a_configuration(folders, ca
     assert config.inputs.train_csv == str(run / "train.csv")
     assert config.inputs.solution_csv == ""
     assert "2 landmarks with 6 training photos, 3 photos of no landmark, 2 test photos" in printed
-    assert "note: 1 test photos with the bytes of a landmark's photo" in printed
+    assert "note: 1 test photo with the bytes of a landmark's photo" in printed
+    assert "2 test photos, of which 0 are held out with the answers" in printed
     assert "left out: 1, no picture by the end of its name: readme.txt" in printed
     assert f"next: landmark-spark run --config {run / 'own.yaml'}" in printed
 
