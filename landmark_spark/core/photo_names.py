@@ -6,7 +6,7 @@ from urllib.parse import unquote
 
 from landmark_spark.core.printable import printable
 
-__all__ = ["file_name", "photo_name", "shortened", "without_password"]
+__all__ = ["file_name", "photo_name", "shortened", "telling_name", "without_password"]
 
 _MAX_CHARACTERS = 40
 _END = 12  # of a shortened name: its number, often, and its kind
@@ -21,6 +21,12 @@ def photo_name(url: str) -> str:
     The URL may be relative. Bytes that are no UTF-8 become replacement characters.
     """
     return shortened(printable(_last_part(url)))
+
+
+def telling_name(url: str, image_id: str) -> str:
+    """Return the photo's name where it says more than the id; else an empty text."""
+    name = photo_name(url)
+    return "" if image_id in (name, name.rpartition(".")[0]) else name
 
 
 def file_name(url: str) -> str:

@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from landmark_spark.core.photo_names import file_name, photo_name, shortened, without_password
+from landmark_spark.core.photo_names import file_name, photo_name, shortened, telling_name, without_password
 
 
 @pytest.mark.parametrize(
@@ -20,6 +20,13 @@ from landmark_spark.core.photo_names import file_name, photo_name, shortened, wi
 )
 def test_a_photo_is_called_by_the_last_part_of_its_url(url, name):
     assert photo_name(url) == name
+
+
+def test_a_name_is_told_where_it_says_more_than_the_id():
+    assert telling_name("unknown/Mill%201.jpg", "4f2a") == "Mill 1.jpg"
+    assert telling_name("https://h/images/4f2a.jpg", "4f2a") == ""
+    assert telling_name("https://h/images/4f2a", "4f2a") == ""
+    assert telling_name("https://h/", "4f2a") == ""
 
 
 def test_a_long_name_keeps_its_beginning_and_its_end():
