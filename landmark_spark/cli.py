@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from landmark_spark import __version__
+from landmark_spark.answer_commands import add_answer_commands
 from landmark_spark.config import load_config
 from landmark_spark.core.counted import counted
 from landmark_spark.core.metrics import evaluate
@@ -110,6 +111,7 @@ def command_parser() -> argparse.ArgumentParser:
     add_ingest_commands(commands)
     add_store_commands(commands, _add_config_options)
     add_evidence_commands(commands, _add_config_options)
+    add_answer_commands(commands, _add_config_options)
     add_identify_commands(commands, _add_config_options)
     add_doctor_commands(commands, _add_config_options)
     describe = commands.add_parser("describe", help="print the stages, the tables and the statuses of downloads")

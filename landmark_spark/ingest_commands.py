@@ -68,4 +68,6 @@ def _lines(found: Ingested, output: Path) -> list[str]:
         lines.append(f"left out: {count}, {REASONS[reason]}: {', '.join(paths[:_SHOWN])}{more}")
     if found.left_out:
         lines.append(f"all that is left out: {output / 'left_out.csv'}")
-    return [*lines, f"\nnext: landmark-spark run --config {shlex.quote(str(output / CONFIG_FILE))}"]
+    config = shlex.quote(str(output / CONFIG_FILE))
+    lines.append(f"\nnext: landmark-spark run --config {config}")
+    return [*lines, f"then: landmark-spark answers --config {config}"] if found.num_test else lines
