@@ -12,9 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from untrusted import some_thousand
 
-from landmark_spark.answer_table import PhotoAnswer, read_answers, to_csv
+from landmark_spark.answer_table import PhotoAnswer, check_outside, read_answers, to_csv
 from landmark_spark.cli import main
 from landmark_spark.commits import WHOLE
+from landmark_spark.config import load_config
 from landmark_spark.core.printable import printable
 from landmark_spark.core.submission import parse_submission
 from landmark_spark.schemas import FUSION, LANDMARKS, RECORDS, SUBMISSION, VERIFICATIONS
@@ -139,6 +140,15 @@ def test_the_command_prints_a_table_and_writes_a_csv_file(chain, tmp_path, capsy
         "landmark": NAMES[70],
         "confidence": 0.75,
     }
+
+
+def test_a_store_that_is_no_folder_is_read_too(tmp_path):
+    make_chain("memory://answers", CHANGES, LINES)
+    config = load_config(None, ["store=memory://answers", "index.num_shards=3"])
+    check_outside(config, tmp_path / "answers.csv")
+    assert [(each.id, each.landmark_id) for each in read_answers(config)] == [
+        *(("t3", 70), ("t1", None), ("t0", 70), ("t2", 71), ("t9", None)),
+    ]
 
 
 def written(folder):
