@@ -15,6 +15,7 @@ import numpy as np
 
 from landmark_spark.calibration_pairs import Comparing, Sampling, choose_references, make_plan, read_features
 from landmark_spark.core.calibration import Rate, images_needed, rate_above, threshold_for
+from landmark_spark.core.counted import counted
 from landmark_spark.schemas import LOCAL_FEATURES
 from landmark_spark.settings import Config
 from landmark_spark.store import Store
@@ -101,11 +102,11 @@ def calibrate(config: Config, sampling: Sampling, tell: Tell) -> Calibration:
     store = Store(config.store)
     groups = choose_references(store, config, sampling)
     ids = [each for group in groups.values() for each in group]
-    tell(f"calibrate: reading {len(ids)} references of {len(groups)} landmarks")
+    tell(f"calibrate: reading {counted(len(ids), 'reference')} of {counted(len(groups), 'landmark')}")
     features = read_features(store, ids, config.index.num_shards)
     comparing = Comparing(features, config)
     plan = make_plan(groups, sampling)
-    tell(f"calibrate: {plan.num_comparisons} comparisons of two images")
+    tell(f"calibrate: {counted(plan.num_comparisons, 'comparison')} of two images")
     counts = {
         "other_pairs": comparing.pairs(plan.false_pairs),
         "random_pairs": comparing.random_pairs(plan.false_pairs, sampling.seed),

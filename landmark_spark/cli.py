@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from landmark_spark import __version__
+from landmark_spark.answer_commands import add_answer_commands
 from landmark_spark.config import load_config
+from landmark_spark.core.counted import counted
 from landmark_spark.core.metrics import evaluate
 from landmark_spark.core.submission import FormatError, parse_solution, parse_submission
 from landmark_spark.doctor_commands import add_doctor_commands
@@ -109,6 +111,7 @@ def command_parser() -> argparse.ArgumentParser:
     add_ingest_commands(commands)
     add_store_commands(commands, _add_config_options)
     add_evidence_commands(commands, _add_config_options)
+    add_answer_commands(commands, _add_config_options)
     add_identify_commands(commands, _add_config_options)
     add_doctor_commands(commands, _add_config_options)
     describe = commands.add_parser("describe", help="print the stages, the tables and the statuses of downloads")
@@ -226,7 +229,7 @@ def _status(options: argparse.Namespace) -> int:
     for note in status.in_work:
         print(
             f"\n{note.output} shard {note.shard} is being written by {note.host} (process {note.pid}): "
-            f"{note.num_rows} rows, begun {note.started}, last heard of {note.updated}"
+            f"{counted(note.num_rows, 'row')}, begun {note.started}, last heard of {note.updated}"
         )
     return 0
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from landmark_spark.config import load_config
+from landmark_spark.core.counted import counted
 from landmark_spark.settings import ConfigError
 
 if TYPE_CHECKING:
@@ -110,9 +111,9 @@ def _calibration_lines(found: Calibration) -> list[str]:
     ]
     sizes = (first.other_images, first.other_pairs, first.random_pairs, first.same_images, first.same_pairs)
     return [
-        f"{found.kind}: {found.num_references} references of {found.num_landmarks} landmarks; an image of another "
-        f"landmark is compared with {found.mean_comparisons:.1f} references, a pair of them has "
-        f"{found.mean_matches:.0f} matches",
+        f"{found.kind}: {counted(found.num_references, 'reference')} of {counted(found.num_landmarks, 'landmark')}; an "
+        f"image of another landmark is compared with {found.mean_comparisons:.1f} references, a pair of them has "
+        f"{counted(round(found.mean_matches), 'match', 'matches')}",
         "",
         *_table([heads, ("counted", *(f"{each.num_trials:,}" for each in sizes)), *rows]),
         "",
@@ -123,8 +124,8 @@ def _calibration_lines(found: Calibration) -> list[str]:
         "",
         "the false pairs with the most inliers (are they mistakes, or do both show the same place?):",
         *(
-            f"  {each.num_inliers} inliers: {each.image_id} (landmark {each.landmark_id}) and {each.reference_id} "
-            f"(landmark {each.reference_landmark_id})"
+            f"  {counted(each.num_inliers, 'inlier')}: {each.image_id} (landmark {each.landmark_id}) and "
+            f"{each.reference_id} (landmark {each.reference_landmark_id})"
             for each in found.suspects
         ),
     ]

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from landmark_spark.answers import Answer, Candidate, verdict_of
 from landmark_spark.commits import WHOLE, StoreError
+from landmark_spark.core.counted import counted
 from landmark_spark.core.fusion import LEARNED
 from landmark_spark.core.images import decode_jpeg, encode_jpeg
 from landmark_spark.core.published_weights import resolve_network_weights
@@ -108,8 +109,8 @@ class Identifier:
         threshold = self.config.verify.min_inliers
         caption = (
             f"{answer.verdict}   landmark {candidate.landmark_id}{f' ({candidate.name})' if candidate.name else ''}",
-            f"reference {match.reference_id}   {match.num_inliers} inliers of {len(match.matched[2])} matches "
-            f"(more than {threshold} verify)",
+            f"reference {match.reference_id}   {counted(match.num_inliers, 'inlier')} of "
+            f"{counted(len(match.matched[2]), 'match', 'matches')} (more than {threshold} verify)",
         )
         picture = self._references.picture(match.reference_id)
         return draw_match(answer.large_image, answer.features, picture, match, caption)

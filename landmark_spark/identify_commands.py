@@ -9,9 +9,9 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from landmark_spark.config import load_config
+from landmark_spark.core.photo_names import file_name, shortened, without_password
 from landmark_spark.core.printable import printable
 from landmark_spark.settings import ConfigError
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["add_identify_commands"]
 
 _SUFFIXES = (".png", ".jpg", ".jpeg")
+_NAME_CHARACTERS = 24  # of a landmark's name in the table; the line above it has the whole one
 
 
 def add_identify_commands(commands: Any, add_config_options: Callable[[argparse.ArgumentParser], None]) -> None:
@@ -78,7 +79,7 @@ def _picture_paths(photos: Sequence[str], target: Path | None) -> dict[int, Path
     if target.suffix and not target.is_dir():
         raise ConfigError(f"--match-picture should end with .png, .jpg or .jpeg, or be a folder. Received: {target}")
     target.mkdir(parents=True, exist_ok=True)
-    stems = [Path(urlsplit(each).path if "://" in each else each).stem or "photo" for each in photos]
+    stems = [Path(file_name(each) if "://" in each else each).stem or "photo" for each in photos]
     repeated = {stem for stem, count in Counter(stems).items() if count > 1}
     names = [f"{stem}-{number}" if stem in repeated else stem for number, stem in enumerate(stems, start=1)]
     return {number: target / f"{name}_matches.png" for number, name in enumerate(names)}
@@ -96,11 +97,7 @@ def _draw(identifier: Identifier, answer: Answer, path: Path) -> Path | None:
 
 def _shown(photo: str) -> str:
     """Return how a photo is called: a URL without user name and password."""
-    head, at, tail = photo.partition("://")
-    if not at:
-        return printable(photo)
-    place, slash, path = tail.partition("/")
-    return printable(f"{head}://{place.rpartition('@')[2]}{slash}{path}")
+    return printable(without_password(photo))
 
 
 def _say_failure(photo: str, error: Any, *, as_json: bool) -> None:
@@ -130,7 +127,7 @@ def _lines(photo: str, answer: Answer, top: int, picture: Path | None) -> list[s
     lines = [f"{photo}: {answer.verdict}{best} ({answer.seconds['total']:.2f} s)"]
     if shown:
         kinds = list(shown[0].evidence)
-        heads = ["score", "inliers", "verified", "best reference", "compared", *kinds, "landmark"]
+        heads = ["landmark", "score", "inliers", "verified", "best reference", "compared", *kinds]
         lines += [f"  {line}" for line in _table([heads, *(_cells(each, kinds) for each in shown)])]
     return lines if picture is None else [*lines, f"  matches: {picture}"]
 
@@ -150,7 +147,8 @@ def _cells(candidate: Candidate, kinds: Sequence[str]) -> list[str]:
             candidate.best_reference_id or "-",
             f"{candidate.num_comparisons} of {candidate.num_references}",
         ]
-    return [score, *compared, *(f"{candidate.evidence[kind]:.4f}" for kind in kinds), _called(candidate)]
+    landmark = f"{candidate.landmark_id} {shortened(printable(candidate.name), _NAME_CHARACTERS)}".rstrip()
+    return [landmark, score, *compared, *(f"{candidate.evidence[kind]:.4f}" for kind in kinds)]
 
 
 def _table(rows: Sequence[Sequence[str]]) -> list[str]:

@@ -7,6 +7,8 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from landmark_spark.core.counted import counted
+
 if TYPE_CHECKING:
     from landmark_spark.ingestion import Ingested
 
@@ -55,8 +57,9 @@ def _lines(found: Ingested, output: Path) -> list[str]:
     from landmark_spark.photo_folders import REASONS
 
     lines = [
-        f"{found.num_landmarks} landmarks with {found.num_train} training photos, {found.num_non_landmark} photos of "
-        f"no landmark, {found.num_test} test photos, of which {found.num_held_out} are held out with their answers",
+        f"{counted(found.num_landmarks, 'landmark')} with {counted(found.num_train, 'training photo')}, "
+        f"{counted(found.num_non_landmark, 'photo')} of no landmark, {counted(found.num_test, 'test photo')}, of which "
+        f"{found.num_held_out:,} {'is' if found.num_held_out == 1 else 'are'} held out with the answers",
         *(f"note: {each}" for each in found.notes),
     ]
     for reason, count in found.left_out_counts.items():
@@ -65,4 +68,6 @@ def _lines(found: Ingested, output: Path) -> list[str]:
         lines.append(f"left out: {count}, {REASONS[reason]}: {', '.join(paths[:_SHOWN])}{more}")
     if found.left_out:
         lines.append(f"all that is left out: {output / 'left_out.csv'}")
-    return [*lines, f"\nnext: landmark-spark run --config {shlex.quote(str(output / CONFIG_FILE))}"]
+    config = shlex.quote(str(output / CONFIG_FILE))
+    lines.append(f"\nnext: landmark-spark run --config {config}")
+    return [*lines, f"then: landmark-spark answers --config {config}"] if found.num_test else lines

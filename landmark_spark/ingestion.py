@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from landmark_spark.core.counted import counted
 from landmark_spark.core.printable import printable
 from landmark_spark.ingestion_config import describe_run
 from landmark_spark.photo_collection import (
@@ -190,17 +191,18 @@ def _notes(kept: dict[str, list[Photo]], rows: _Rows, num_shared: int, num_known
     odd_names = [each for each in photos if "\N{REPLACEMENT CHARACTER}" in shown_path(each.path)]
     sizes = Counter(row.landmark for row in rows.train)
     counts = [
-        (sum(each.is_nested for each in kept["landmark"]), "photos in folders within a landmark's: taken for it"),
-        (sum(each.is_linked for each in photos), "symbolic links to photos: followed"),
+        (sum(each.is_nested for each in kept["landmark"]), "photo", "in folders within a landmark's: taken for it"),
+        (sum(each.is_linked for each in photos), "symbolic link", "to photos: followed"),
         (
             len(odd_names),
-            "names that are no UTF-8 or have control characters: taken, and shown with \N{REPLACEMENT CHARACTER}",
+            "name",
+            "with bytes that are no UTF-8, or control characters: taken, and shown with \N{REPLACEMENT CHARACTER}",
         ),
-        (num_shared, "photos whose bytes lie under several landmarks: taken for each, and never held out"),
-        (num_known_tests, "test photos with the bytes of a landmark's photo: they are no test of anything"),
-        (sum(count == 1 for count in sizes.values()), "landmarks with a single training photo"),
+        (num_shared, "photo", "whose bytes lie under several landmarks: taken for each, and never held out"),
+        (num_known_tests, "test photo", "with the bytes of a landmark's photo: no test of anything"),
+        (sum(count == 1 for count in sizes.values()), "landmark", "with a single training photo"),
     ]
-    notes = [f"{count} {words}" for count, words in counts if count]
+    notes = [f"{counted(count, thing)} {words}" for count, thing, words in counts if count]
     if len(sizes) == 1:
         notes.append("a single landmark: every photo will be taken for it, with more or less confidence")
     if not rows.test:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landmark_spark.commits import StoreError
+from landmark_spark.core.counted import counted
 from landmark_spark.core.images import decode_jpeg
 from landmark_spark.core.local_features import LocalFeatures
 from landmark_spark.core.statuses import advice_of
@@ -125,11 +126,12 @@ def _caption(reader: _Reader, test_id: str, landmark_id: int, best: Match, verif
     name = reader.name_of(landmark_id)
     lines = [
         f"test {test_id}   reference {best.reference_id}   landmark {landmark_id}{f' ({name})' if name else ''}",
-        f"{best.num_inliers} inliers of {len(best.matched[2])} matches: {verdict} (more than {threshold} are wanted)   "
+        f"{counted(best.num_inliers, 'inlier')} of {counted(len(best.matched[2]), 'match', 'matches')}: {verdict} "
+        f"(more than {threshold} are wanted)   "
         + (f"confidence {score:.3f}" if score is not None else "not among the landmarks predicted"),
     ]
     if verification is not None:
-        lines[1] += f"   {verification.num_comparisons} of {verification.num_references} references compared"
+        lines[1] += f"   {verification.num_comparisons} of {counted(verification.num_references, 'reference')} compared"
     return tuple(lines)
 
 

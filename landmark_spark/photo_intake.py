@@ -17,6 +17,18 @@ Photo = bytes | str | Path
 """The bytes of an image file, the path of one, or an http(s) URL."""
 
 
+_OF_FILES = {
+    "too_large": "the file is longer than download.max_bytes (raise it if so large a picture is wanted)",
+    "truncated": "the picture ends before its end (copy the file anew; where it stays so, it is broken at its source)",
+    "not_an_image": "the file is no picture that can be decoded (another program may save it as a JPEG or PNG)",
+    "decompression_bomb": "the picture has more pixels than download.max_pixels (raise it if so large a one is wanted)",
+    "decoder_crash": "the picture's decoder crashed (another program may save it as a JPEG or PNG)",
+    "decoder_timeout": "the picture could not be decoded in time (raise download.decode_timeout)",
+    "internal_error": "a fault of this program (please report it, with the photo)",
+}
+"""What became of a picture that was not downloaded, and what to do about it."""
+
+
 class PhotoError(Exception):
     """A photo that gives no picture; ``status``: a word of core.statuses.STATUSES, or unreadable_file."""
 
@@ -50,7 +62,7 @@ def load_intake(config: Config) -> Callable[[Photo], Downloaded]:
         except IsolationError as error:
             raise PhotoError("internal_error", str(error)) from error
         if found.status != "ok":
-            raise PhotoError(found.status, _told(found.status))
+            raise PhotoError(found.status, _told(found.status) if is_url(photo) else _told_of_file(found.status))
         return found
 
     return take_in
@@ -69,7 +81,7 @@ def _read(photo: Photo, max_bytes: int) -> bytes:
                 "unreadable_file", f"a photo should be a readable file or a URL. Received: {reason}"
             ) from None
     if len(data) > max_bytes:
-        raise PhotoError("too_large", _told("too_large"))
+        raise PhotoError("too_large", _told_of_file("too_large"))
     if not data:
         raise PhotoError("empty_body", "the photo should have bytes. Received: none")
     return data
@@ -78,6 +90,10 @@ def _read(photo: Photo, max_bytes: int) -> bytes:
 def _told(status: str) -> str:
     meaning = STATUSES.get(status) or STATUSES["http_<code>"].partition(";")[0]  # the code stands in the status
     return f"{status}: {meaning} ({advice_of(status)})"
+
+
+def _told_of_file(status: str) -> str:
+    return f"{status}: {_OF_FILES[status]}" if status in _OF_FILES else _told(status)
 
 
 def _lost(_: Job, cause: Cause) -> Downloaded:

@@ -294,7 +294,7 @@ STAGES = (
         settings=ReportSettings,
         also=_report_also,
         preflight=read_solution,
-        version=4,
+        version=5,
     ),
 )
 

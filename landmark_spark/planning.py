@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from landmark_spark.commits import WHOLE, Commit, Stamp, digest_of
+from landmark_spark.core.counted import counted
 from landmark_spark.core.printable import printable
 from landmark_spark.core.statuses import check_status_words, matches_status
 from landmark_spark.pipeline import STAGES, Expectation, Input, Output, Stage, stage_named
@@ -197,7 +198,7 @@ def _retry_reason(counts: Iterable[Mapping[str, int]]) -> str:
     for each in counts:
         total.update(each)
     listed = ", ".join(f"{count} {printable(status)}" for status, count in sorted(total.items()))
-    return f"retry of {total.total()} rows: {listed}"
+    return f"retry of {counted(total.total(), 'row')}: {listed}"
 
 
 def _listed(shards: Mapping[int, str]) -> str:

@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any
 
 from landmark_spark.commits import WHOLE, Commit, Note
+from landmark_spark.core.counted import counted
 from landmark_spark.core.statuses import matches_status
 from landmark_spark.live_line import duration
 from landmark_spark.messages import take_messages
@@ -74,13 +75,13 @@ class Progress:
 
     def line(self) -> str:
         """Write it for people."""
-        rows = f"{self.num_rows:,} of {self.num_total:,} rows" if self.num_total else f"{self.num_rows:,} rows"
+        rows = f"{self.num_rows:,} of {self.num_total:,} rows" if self.num_total else counted(self.num_rows, "row")
         parts = [f"{self.num_done_shards} of {self.num_shards} shards", rows, f"{self.rate:,.0f} rows/s"]
         if self.num_failed is not None:
             parts.append(f"{self.num_failed:,} failed")
-        parts.append(f"{self.num_running_tasks} tasks running")
+        parts.append(f"{counted(self.num_running_tasks, 'task')} running")
         if self.num_failed_tasks:
-            parts.append(f"{self.num_failed_tasks} task attempts failed")
+            parts.append(f"{counted(self.num_failed_tasks, 'task attempt')} failed")
         if self.accelerator_busy is not None:
             parts.append(f"GPU {self.accelerator_busy:.0%} busy")
         if self.seconds_left is not None:

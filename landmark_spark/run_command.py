@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from landmark_spark import __version__
 from landmark_spark.caught_output import own_output
+from landmark_spark.core.counted import counted
 from landmark_spark.json_log import LOG_FORMAT, JsonLog, json_line
 from landmark_spark.live_display import LiveDisplay, can_draw
 from landmark_spark.run_events import Event, Lines, Listener
@@ -155,7 +156,8 @@ def _table_lines(outcomes: Outcomes) -> list[str]:
 def metrics_lines(config: Config, metrics: Mapping[str, Any]) -> list[str]:
     """Return what a run says of its results, from what metrics.json holds."""
     counts = metrics["counts"]
-    lines = ["", f"{counts['rejects']} rows refused, {counts['failed_downloads']} downloads failed (see the report)"]
+    refused, failed = counted(counts["rejects"], "row"), counted(counts["failed_downloads"], "download")
+    lines = ["", f"{refused} refused, {failed} failed (see the report)"]
     if metrics["modes"]:
         rows = [
             [_MODES.get(mode, mode), f"{each['gap']:.4f}", f"{each['top1']:.4f}", each["num_predictions"]]

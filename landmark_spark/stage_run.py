@@ -15,6 +15,7 @@ from landmark_spark.accelerator_load import AcceleratorLoad
 from landmark_spark.claims import ALL, Part
 from landmark_spark.commits import WHOLE, Commit, FileEntry, Stamp
 from landmark_spark.contents import find_damage
+from landmark_spark.core.counted import counted
 from landmark_spark.core.records import HeaderError
 from landmark_spark.input_checks import DamagedInputError, FileChecks, StageError, check_inputs
 from landmark_spark.interrupts import Interrupts
@@ -99,7 +100,7 @@ class StageRun:
         """Say how a stage went; counts: its rows by the first column that its table counts."""
         if counts:
             self.tell(f"{stage.name}: {listed_counts(counts)}")
-        made = "" if isinstance(stage.outputs[0], Artifact) else f"{done.num_rows} rows "
+        made = "" if isinstance(stage.outputs[0], Artifact) else f"{counted(done.num_rows, 'row')} "
         line = f"{stage.name}: {made}in {done.seconds:.1f} s"
         failures = failures_of(stage.outputs[0], counts)
         self.tell.hear(Event("stage_end", line, {**done.fields(), "failures": failures, "counts": dict(counts)}))

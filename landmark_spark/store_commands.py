@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from landmark_spark.config import load_config
+from landmark_spark.core.counted import counted
 from landmark_spark.core.printable import printable
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def _verification_lines(found: Verification, *, repair: bool) -> list[str]:
         lines += ["", *_table([heads, *(tuple(map(str, row)) for row in rows)]), ""]
     lines += [f"note: {each}" for each in found.notes]
     lines += found.repairs
-    lines.append(f"{len(found.faults)} faults" if len(found.faults) != 1 else "1 fault")
+    lines.append(counted(len(found.faults), "fault"))
     if found.faults and not repair:
         lines.append("verify-store --repair marks what is wrong, so that the next run makes it anew")
     if found.next_run:

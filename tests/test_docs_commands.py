@@ -116,9 +116,9 @@ def test_links_lead_to_files_and_headings_that_are_there(document):
 
 
 ON_SMALL = ("calibrate", "matches")
-ON_FINISHED = ("run", "plan", "status", "verify-store", "gc", "ladder", "evaluate", "describe")
+ON_FINISHED = ("run", "plan", "status", "verify-store", "gc", "ladder", "evaluate", "describe", "answers")
 STAND_INS = ("C", "my.yaml", "own.yaml", "mine/own.yaml", "conf/toy.yaml")  # for which the tiny world's store stands
-KNOWN = {"--config", "--set", "--only", "--from", "--to", "--wait", "--json", "--markdown", "--repair"}
+KNOWN = {"--config", "--set", "--only", "--from", "--to", "--wait", "--json", "--markdown", "--repair", "--csv"}
 """Options with which a command takes seconds on a finished store, where nothing is stale."""
 
 

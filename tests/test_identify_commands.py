@@ -44,12 +44,12 @@ def test_a_photo_is_answered_in_a_line_and_a_table(capsys):
     assert main(["identify", "a.jpg"]) == 0
     assert capsys.readouterr().out.splitlines() == [
         "a.jpg: verified: Old Tower (landmark 12) (0.50 s)",
-        "  score   inliers  verified  best reference  compared  neighbours  closest  centroid  head    non_landmark"
-        "  landmark",
-        "  0.9877  57       yes       r1              2 of 20   0.7500      0.5000   0.2500    0.1250  0.0625      "
-        "  Old Tower (landmark 12)",
-        "  0.0123  4        no        -               20 of 20  0.7500      0.5000   0.2500    0.1250  0.0625      "
-        "  landmark 3",
+        "  landmark      score   inliers  verified  best reference  compared  neighbours  closest  centroid  head   "
+        " non_landmark",
+        "  12 Old Tower  0.9877  57       yes       r1              2 of 20   0.7500      0.5000   0.2500    0.1250 "
+        " 0.0625",
+        "  3             0.0123  4        no        -               20 of 20  0.7500      0.5000   0.2500    0.1250 "
+        " 0.0625",
     ]
     assert main(["identify", "nothing.jpg", "--top", "1"]) == 0
     lines = capsys.readouterr().out.splitlines()
@@ -97,6 +97,29 @@ def test_matches_are_drawn_into_a_file_or_a_folder(tmp_path, capsys):
     assert sorted(each.name for each in (tmp_path / "many").iterdir()) == names
     first = json.loads(capsys.readouterr().out.splitlines()[0])
     assert first["match_picture"] == str(tmp_path / "many" / "a-1_matches.png")
+
+
+def test_match_pictures_of_urls_are_called_as_their_files_are(tmp_path, capsys):
+    urls = ["https://h/Old%20Mill%20%23%C3%9F.jpg", "https://h/..%2F..%2Fx.jpg", "https://h/"]
+    photos = [*urls, "https://h/" + "y" * 300 + ".jpg", "100%25.jpg"]
+    assert main(["identify", *photos, "--match-picture", str(tmp_path / "many")]) == 0
+    assert sorted(each.name for each in (tmp_path / "many").iterdir()) == [
+        "100%25_matches.png",  # of a file, which is called so
+        "Old Mill #ß_matches.png",
+        "_.._x_matches.png",
+        "photo_matches.png",
+        "y" * 150 + "_matches.png",
+    ]
+
+
+def test_a_long_name_does_not_widen_the_table(monkeypatch, capsys):
+    long = Candidate(12, "Saint-Pierre-le-Jeune Protestant Church", 0.5, {}, 1, 1, 1, "r1", False)
+    monkeypatch.setattr(Played, "__call__", lambda self, photo: answer(candidates=(long,)))
+    assert main(["identify", "a.jpg"]) == 0
+    first, _, row = capsys.readouterr().out.splitlines()
+    assert first == "a.jpg: verified: Saint-Pierre-le-Jeune Protestant Church (landmark 12) (0.50 s)"
+    # 24 characters: 11 of the beginning, the dots, 12 of the end.
+    assert row.startswith("  12 Saint-Pierr…stant Church  0.5000  1 ")
 
 
 @pytest.mark.parametrize(

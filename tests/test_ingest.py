@@ -1,6 +1,7 @@
 import csv
 import json
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from landmark_spark.config import load_config
 from landmark_spark.core.fetching import FetchLimits, load_fetcher
 from landmark_spark.core.records import Row, parse_rows, resolve_url
 from landmark_spark.core.submission import parse_solution, parse_submission
+from landmark_spark.ingestion import shown_path
 from landmark_spark.toy.facades import draw_facade, make_style
 from landmark_spark.toy.server import serve_folder
 from landmark_spark.toy.views import photograph, photograph_scene
@@ -68,9 +70,13 @@ def test_folders_become_the_challenges_csv_files_and_a_configuration(folders, ca
     assert config.inputs.train_csv == str(run / "train.csv")
     assert config.inputs.solution_csv == ""
     assert "2 landmarks with 6 training photos, 3 photos of no landmark, 2 test photos" in printed
-    assert "note: 1 test photos with the bytes of a landmark's photo" in printed
+    assert "note: 1 test photo with the bytes of a landmark's photo" in printed
+    assert "2 test photos, of which 0 are held out with the answers" in printed
     assert "left out: 1, no picture by the end of its name: readme.txt" in printed
-    assert f"next: landmark-spark run --config {run / 'own.yaml'}" in printed
+    assert printed.endswith(
+        f"\n\nnext: landmark-spark run --config {run / 'own.yaml'}\n"
+        f"then: landmark-spark answers --config {run / 'own.yaml'}\n"
+    )
 
 
 def test_a_share_is_held_out_with_its_answers(folders, capsys):
@@ -187,6 +193,16 @@ def test_a_folder_of_photos_becomes_a_submission_that_measures_itself(collection
     assert len(expected) == 3  # the test photo, and one of each landmark
     predictions = parse_submission((run / "store" / "submission.csv").open("rb"), source="submission")
     assert {each.id for each in predictions} == set(expected)
+    assert main(["answers", "--config", str(run / "own.yaml"), *options(), "--csv", str(run / "answers.csv")]) == 0
+    answered = rows(run / "answers.csv")
+    assert [each["id"] for each in answered] == expected
+    photos = {str(path.relative_to(collection)) for path in collection.rglob("*.jpg")}
+    known = {shown_path(each): each for each in photos}  # of the second landmark with a replacement character
+    assert {each["photo"] for each in answered} <= set(known)
+    assert "test/unknown.jpg" in {each["photo"] for each in answered}
+    assert {each["landmark"] for each in answered} <= {"Schloß #1? 50%", "T\N{REPLACEMENT CHARACTER}rme"}
+    page = (run / "store" / "report" / "index.html").read_text(encoding="utf-8")
+    assert re.search(r"reference <bdi>[0-2] \+&amp;;=\.jpg</bdi> \(<bdi>[0-9a-f]{16}</bdi>\)", page)
     metrics = json.loads((run / "store" / "metrics.json").read_text())
     assert metrics["counts"]["failed_downloads"] == 0
     assert metrics["counts"]["rejects"] == 0

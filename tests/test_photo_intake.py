@@ -76,20 +76,26 @@ def test_a_photo_on_its_side_is_set_upright(intake):
 
 
 @pytest.mark.parametrize(
-    ("data", "status"),
+    ("data", "status", "advice"),
     [
-        (b"", "empty_body"),
-        (b"no picture at all", "not_an_image"),
-        (encoded("JPEG")[:900], "truncated"),
-        (encoded("PNG", size=(160, 160)), "decompression_bomb"),
-        (b"\xff\xd8\xff" + bytes(200_000), "too_large"),
+        (b"", "empty_body", "the photo should have bytes"),
+        (b"no picture at all", "not_an_image", "another program may save it as a JPEG or PNG"),
+        (encoded("JPEG")[:900], "truncated", "copy the file anew"),
+        (encoded("PNG", size=(160, 160)), "decompression_bomb", "download.max_pixels (raise it"),
+        (b"\xff\xd8\xff" + bytes(200_000), "too_large", "download.max_bytes (raise it"),
     ],
 )
-def test_bytes_that_give_no_picture_have_the_status_of_a_download(intake, data, status):
-    with pytest.raises(PhotoError) as caught:
-        intake(data)
-    assert caught.value.status == status
-    assert "\n" not in str(caught.value)
+def test_files_that_give_no_picture_have_the_status_of_a_download_and_advice_of_their_own(
+    intake, tmp_path, data, status, advice
+):
+    (tmp_path / "photo").write_bytes(data)
+    for photo in (data, tmp_path / "photo"):
+        with pytest.raises(PhotoError) as caught:
+            intake(photo)
+        assert caught.value.status == status
+        assert advice in str(caught.value)
+        assert "\n" not in str(caught.value)
+        assert not {"URL", "server", "fetch", "body", "page"} & set(str(caught.value).replace(",", " ").split())
 
 
 @pytest.mark.parametrize(("name", "reason"), [("absent.jpg", "No such file"), ("", "Is a directory"), ("a\0b", "null")])
@@ -101,8 +107,8 @@ def test_a_file_that_cannot_be_read_is_said_so(intake, tmp_path, name, reason):
 
 class _Site(BaseHTTPRequestHandler):
     def do_GET(self):
-        body = encoded("JPEG") if self.path == "/there.jpg" else b"gone"
-        self.send_response(200 if self.path == "/there.jpg" else 404)
+        body = encoded("JPEG") if self.path == "/there.jpg" else b"words"
+        self.send_response(404 if self.path == "/gone.jpg" else 200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
@@ -126,6 +132,8 @@ def test_urls_are_fetched_within_the_limits_of_downloads(intake, site):
     allowed = load_intake(load_config(None, [*SETTINGS, "download.allow_private_addresses=true"]))
     expected = make_pictures(encoded("JPEG"), PLAN, with_large=True)
     assert allowed(f"{site}/there.jpg").large_image == expected.large_image
+    with pytest.raises(PhotoError, match=r"not_an_image: .* \(the page behind the URL is no picture"):
+        allowed(f"{site}/page.html")
     with pytest.raises(PhotoError, match=r"http_404: the server answered with another code than 200 \(gone or never"):
         allowed(f"{site}/gone.jpg")
     with pytest.raises(PhotoError) as caught:

@@ -32,7 +32,7 @@ def test_a_line_tells_rate_failures_and_time_left():
     assert progress.rate == 50.0
     assert progress.seconds_left == 180.0  # 9,000 rows at 50 a second
     assert progress.line() == (
-        "2 of 8 shards, 3,000 of 12,000 rows, 50 rows/s, 17 failed, 2 tasks running, 1 task attempts failed, "
+        "2 of 8 shards, 3,000 of 12,000 rows, 50 rows/s, 17 failed, 2 tasks running, 1 task attempt failed, "
         "about 3 min left"
     )
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from landmark_spark.core.counted import counted
 from landmark_spark.core.ladder import Rung
 from landmark_spark.report.chart import Chart, Column, Series, Threshold
 from landmark_spark.report.data import Confusion, InlierSample, ScoreSample
@@ -132,7 +133,9 @@ def score_chart(scores: ScoreSample) -> Chart:
     groups = scores.groups()
     end = max(1.0, *(float(values.max()) for values in groups.values())) if groups else 1.0
     edges = np.linspace(0, end, _NUM_SCORE_BINS + 1)
-    medians = ", ".join(f"{name} {np.median(values):.2f} ({len(values):,} images)" for name, values in groups.items())
+    medians = ", ".join(
+        f"{name} {np.median(values):.2f} ({counted(len(values), 'image')})" for name, values in groups.items()
+    )
     return _histogram(
         {name: np.histogram(values, edges)[0] for name, values in groups.items()},
         edges,

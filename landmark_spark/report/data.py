@@ -123,6 +123,7 @@ class ReportData:
         class_sizes: (C,) int, training images of each landmark.
         stage_times: (stage, rows made, seconds) in the order of the run.
         several: (image id, its verified landmarks as (name, inliers), the best first) of images with more than one.
+        photos: names of the photos' files, by image id, where they say more than that.
         examples: the match pictures, in the order they are shown in within their gallery.
     """
 
@@ -145,6 +146,7 @@ class ReportData:
     class_sizes: NDArray[Any] = field(default_factory=lambda: np.zeros(0, int))
     stage_times: Sequence[tuple[str, int, float]] = ()
     several: Sequence[tuple[str, Sequence[tuple[str, int]]]] = ()
+    photos: Mapping[str, str] = field(default_factory=dict)
     examples: Sequence[Example] = ()
 
 

@@ -13,6 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from PIL import Image
 
+from landmark_spark.core.counted import counted
 from landmark_spark.report.assets import load_assets
 from landmark_spark.report.chart import Chart
 from landmark_spark.report.charts import (
@@ -98,7 +99,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"decimal": _decimal, "count": _count, "seconds": _seconds}
+    environment.filters |= {"decimal": _decimal, "count": _count, "counted": counted, "seconds": _seconds}
     return environment
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from landmark_spark.core.counted import counted
 from landmark_spark.report.chart import Chart, Column, Series
 
 __all__ = [
@@ -136,8 +137,8 @@ def class_size_chart(class_sizes: NDArray[Any]) -> Chart:
     return Chart(
         name="class-sizes",
         title="Training images of each landmark",
-        summary=f"{len(class_sizes):,} landmarks by their number of training images, in steps that double; half have "
-        f"{half} or fewer.",
+        summary=f"{counted(len(class_sizes), 'landmark')} by the number of training images, in steps that double; half "
+        f"have {half} or fewer.",
         kind="bars",
         heading="training images",
         points=[f"{low:,}" if low == 1 else f"{low:,} to {2 * low - 1:,}" for low in lows],

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import fsspec
 import pyarrow as pa
 
+from landmark_spark.core.counted import counted
 from landmark_spark.core.records import Reject, Row, hash_fraction, parse_names, parse_rows
 from landmark_spark.schemas import LANDMARKS, NO_CLASS, RECORDS, REJECTS
 from landmark_spark.settings import Config, ConfigError
@@ -129,7 +130,9 @@ def _names(context: Context) -> list[tuple[int, str]]:
         return []
     names, num_malformed = parse_names(input_lines("inputs.landmarks_csv", path), source=path)
     if num_malformed:
-        context.tell(f"index_images: {num_malformed} lines of {path} are no landmark_id,name and give no name")
+        context.tell(
+            f"index_images: no name is taken of {counted(num_malformed, 'line')} of {path}: landmark_id,name is wanted"
+        )
     return list(names.items())
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from landmark_spark.core.images import decode_jpeg
+from landmark_spark.core.photo_names import telling_name
 from landmark_spark.core.records import shard_of
 from landmark_spark.core.verification import match_pair
 from landmark_spark.report.data import Example
@@ -17,7 +18,7 @@ from landmark_spark.stages.verification_task import features_of, verification_se
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-__all__ = ["draw_examples"]
+__all__ = ["draw_examples", "photo_names"]
 
 
 def draw_examples(
@@ -61,7 +62,14 @@ def draw_examples(
     return examples
 
 
-def _is_in(ids: Sequence[str], num_shards: int) -> Any:
+def photo_names(images: DataFrame, ids: Collection[str], num_shards: int) -> dict[str, str]:
+    """Return the names of a few photos' files, by id, where they say more than that."""
+    rows = images.where(_is_in(ids, num_shards)).select("id", "url").collect()
+    named = ((row.id, telling_name(row.url, row.id)) for row in rows)
+    return {image_id: name for image_id, name in named if name}
+
+
+def _is_in(ids: Collection[str], num_shards: int) -> Any:
     """Return the condition that a row is one of a few: of their shards alone, so that no other file is read."""
     from pyspark.sql import functions as F
 

@@ -35,7 +35,7 @@ from landmark_spark.stages.fuse_evidence import with_evidence
 from landmark_spark.stages.index_images import file_digest
 from landmark_spark.stages.input_files import input_lines
 from landmark_spark.stages.ladder_steps import LADDER_COLUMNS, ladder_steps
-from landmark_spark.stages.report_examples import draw_examples
+from landmark_spark.stages.report_examples import draw_examples, photo_names
 from landmark_spark.stages.write_submission import candidate_predictions, learned_candidates
 
 if TYPE_CHECKING:
@@ -108,6 +108,9 @@ def write_report(  # noqa: PLR0913, PLR0917 - the report reads everything
     }
     sizes = landmarks.select("landmark_id", "num_train_images", "name").toPandas()
     names = dict(zip(sizes["landmark_id"], sizes["name"], strict=True))
+    several = several_landmarks(by_learned, names, count=_SHOWN_WITH_SEVERAL)
+    examples = draw_examples(context, answered, solution, names, images, local_features)
+    shown = {name for each in examples for name in (each.test_id, each.reference_id)} | {name for name, _ in several}
     data = ReportData(
         title="landmark_spark",
         created=submission.created,
@@ -130,8 +133,9 @@ def write_report(  # noqa: PLR0913, PLR0917 - the report reads everything
         rejects=refused,
         class_sizes=sizes["num_train_images"].to_numpy(),
         stage_times=list(context.timings),
-        several=several_landmarks(by_learned, names, count=_SHOWN_WITH_SEVERAL),
-        examples=draw_examples(context, answered, solution, names, images, local_features),
+        several=several,
+        photos=photo_names(images, shown, config.index.num_shards),
+        examples=examples,
     )
     return _publish(context, metrics, data)
 

@@ -97,6 +97,8 @@ def hostile_data(texts):
         rejects=dict.fromkeys(texts, 4),
         class_sizes=np.array([1, 2]),
         stage_times=[(text, 1, 1.0) for text in texts],
+        several=[(text, [(text, 40), (text, 36)]) for text in texts],
+        photos={text: text for text in texts[::2]},
         examples=[example(text, KINDS[number % len(KINDS)]) for number, text in enumerate(texts)],
     )
 
@@ -162,6 +164,8 @@ def test_no_text_of_an_example_becomes_markup(text):
         hosts={text: (1, 1)},
         confusions=[Confusion(text, text, 1)],
         stage_times=[(text, 1, 1.0)],
+        several=[(text, [(text, 40)])],
+        photos={text: text},
     )
     html = render_page(data, galleries)
     check_page(html.encode("utf-8", errors="replace").decode())

@@ -40,6 +40,8 @@ def everything():
         confusions=[Confusion(LONG, LONG, 9 - place) for place in range(8)],
         imagined=[(f"{LONG} {place}", 30 - place) for place in range(15)],
         hosts={f"farm{place}.static.example.org": (300 - place, place) for place in range(30)},
+        several=[(f"{place:016x}", [(LONG, 99), (LONG, 50 - place)]) for place in range(3)],
+        photos={"test0": "an_overlong_name_withou…hout_end.jpg", f"{0:016x}": "an_overlong_name_withou…hout_end.jpg"},
         class_sizes=np.ceil(generator.pareto(1, 900) * 2 + 1).astype(int),
         examples=[
             example(2 * place + number, kind=kind, landmark_name=LONG, picture=picture(80 + number))
@@ -134,6 +136,21 @@ def test_the_page_is_never_wider_than_the_window(open_page, width):
     tab.settle()
     assert tab.evaluate("document.documentElement.scrollWidth") <= width
     assert tab.evaluate("Math.max(...Array.from(document.querySelectorAll('canvas'), (c) => c.offsetWidth))") <= width
+
+
+# Tables of more than six columns, which people move sideways on a telephone.
+WIDE = ["Table: GAP, step by step", "Table: The top model"]
+OVERFLOWING = """Array.from(document.querySelectorAll('.scroll')).filter((each) => each.scrollWidth > each.clientWidth)
+    .map((each) => each.getAttribute('aria-label'))"""
+
+
+@pytest.mark.parametrize(("width", "wide"), [(360, WIDE), (768, []), (1280, [])])
+def test_tables_fit_the_window_but_for_those_of_many_columns(open_page, width, wide):
+    tab = open_page(width=width)
+    tab.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = true; })")
+    tab.settle()
+    assert tab.evaluate("document.querySelectorAll('.scroll').length") == CHARTS + 7
+    assert tab.evaluate(OVERFLOWING) == wide
 
 
 def test_a_window_made_narrow_makes_the_charts_narrow(open_page):
@@ -255,7 +272,7 @@ def test_a_picture_is_enlarged_and_left_by_keys_alone(open_page):
     tab.press("ArrowLeft")
     tab.evaluate(f"{viewer}.querySelector('img').decode()")  # its file is there
     alternative = tab.evaluate(f"{viewer}.querySelector('img').alt")
-    assert alternative == "Test image test3 beside reference reference3: 1234 inliers"
+    assert alternative == "Test image test3 beside reference reference3: 1,234 inliers"
     tab.press("Escape")
     tab.settle()  # the dialog tells of its end later
     assert not tab.evaluate(f"{viewer}.open")

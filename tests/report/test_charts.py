@@ -68,7 +68,7 @@ def test_scores_stand_in_forty_bins_of_which_each_score_is_in_one():
     assert [sum(each.values) for each in chart.series] == [4, 1]
     assert table(chart)[10] == ("0.250 to 0.275", "0", "1")
     assert table(chart)[39] == ("0.975 to 1.000", "1", "0")
-    assert chart.summary.endswith("Median: right 0.80 (4 images), wrong 0.25 (1 images).")
+    assert chart.summary.endswith("Median: right 0.80 (4 images), wrong 0.25 (1 image).")
     assert list(chart.panels) == ["right: 4", "wrong: 1"]
 
 

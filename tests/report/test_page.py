@@ -125,7 +125,7 @@ def test_the_numbers_printed_are_those_given(full_page):
     assert "images downloaded, of 11,546 | 11,234" in text
     assert "ok | 11,234 | http_404 | 312" in text
     assert "duplicate_id | 17" in text
-    assert "3 landmarks have 3,006 training images: from 1 to 3,000 each." in text
+    assert "3 landmarks with 3,006 training images: from 1 to 3,000 each." in text
     assert "index_images | 4.0 | 11,546 | 2,886.5 | download_images | 3,661.5 | 11,546 | 3.2" in text
     assert "classifier | 0.4213 | 0.4000 | 0.4500 | 0.6512 | fused | 0.5894 | 0.5000 | 0.6250 | 0.5625 | 0.6512" in text
     assert "gain of GAP | 95 % from | to | fused | 0.1682 | 0.1250 | 0.2500" in text
@@ -198,6 +198,7 @@ def test_nothing_in_the_data_becomes_markup(tmp_path, full_page, nasty):
         downloads={nasty: 3},
         rejects={nasty: 4},
         stage_times=[(nasty, 1, 1.0)],
+        photos={nasty: nasty},
         examples=examples,
     )
     page = written(tmp_path, data)
@@ -211,6 +212,19 @@ def test_nothing_in_the_data_becomes_markup(tmp_path, full_page, nasty):
     assert page.texts.count(" ".join(nasty.split())) >= 10  # it is shown as it is written
     assert not [each for name in ("a", "img") for each in page.all(name) if "javascript" in str(each.get("href", ""))]
     assert "49" not in page.texts
+
+
+def test_photos_are_called_by_their_files_where_that_says_more(tmp_path):
+    several = [("test0", [("Mill", 40), ("Tower", 36)]), ("test1", [("Mill", 50), ("Tower", 37)])]
+    data = full(examples=[example(0, num_inliers=1)], several=several, photos={"test0": "Old <Mill>.jpg"})
+    page = written(tmp_path, data)
+    text = rows(page)
+    assert "test | Old <Mill>.jpg | ( | test0 | ) | reference | reference0 | · landmark 1000" in text
+    assert "1 inlier · confidence" in text
+    assert "Old <Mill>.jpg | ( | test0 | ) | Mill | (40), | Tower | (36) | test1 | Mill | (50)," in text
+    assert [each["alt"] for each in pictures(page)] == [
+        "Test image Old <Mill>.jpg beside reference reference0: 1 inlier"
+    ]
 
 
 def test_ids_never_become_file_names(tmp_path):
