@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from landmark_spark.config import load_config
 from landmark_spark.core.printable import printable
+from landmark_spark.setting_text import shown
+from landmark_spark.settings import ConfigError
+from landmark_spark.spark_masters import MASTERS, is_master
 
 if TYPE_CHECKING:
     from landmark_spark.doctor.checks import Check
@@ -36,7 +39,9 @@ def _examine(options: argparse.Namespace) -> int:
     from landmark_spark.doctor.examination import examine
 
     config = load_config(options.config, options.overrides)
-    if options.master:
+    if options.master is not None:
+        if not is_master(options.master):
+            raise ConfigError(f"--master should be {MASTERS}. Received: {shown(options.master)}")
         config = dataclasses.replace(config, spark=dataclasses.replace(config.spark, master=options.master))
     checks = examine(config, _say)
     if options.json:

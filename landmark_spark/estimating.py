@@ -112,7 +112,6 @@ def this_machine(config: Config) -> Cluster:
 def _bytes_of(text: str) -> float:
     """Read an amount of memory as Spark writes it: 2g, 512m, 1024 (MiB)."""
     digits, unit = text.rstrip("bB").rstrip("kmgtKMGT"), text.rstrip("bB")[-1:].lower()
-    try:
-        return float(digits) * _UNITS.get(unit, _UNITS["m"])
-    except ValueError as error:
-        raise ConfigError(f"spark.driver_memory should be an amount such as 2g. Received: {text}") from error
+    if not (digits.isascii() and digits.isdigit() and int(digits) > 0):
+        raise ConfigError(f"spark.driver_memory should be an amount such as 2g. Received: {text}")
+    return float(digits) * _UNITS.get(unit, _UNITS["m"])

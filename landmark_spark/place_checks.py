@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from landmark_spark.commits import WHOLE, Commit, FileEntry, digest_of
 from landmark_spark.contents import check_file
 from landmark_spark.core.archive_checks import file_fault
 from landmark_spark.kept_rows import KeptRows
 from landmark_spark.ledger import Ledger, Output
+from landmark_spark.parquet_files import open_parquet
 from landmark_spark.schemas import METRICS, Artifact, Table
 from landmark_spark.table_checks import RowChecks, schema_fault
 
@@ -95,10 +95,7 @@ def _check_rows(ledger: Ledger, table: Table, commit: Commit, num_shards: int) -
     checks = RowChecks(table, commit.shard, num_shards)
     path = commit.files[0].path
     try:
-        with (
-            ledger.file_system.open(ledger.path(path), "rb", cache_type="none") as file,
-            pq.ParquetFile(file, pre_buffer=True) as parquet,
-        ):
+        with open_parquet(ledger.file_system, ledger.path(path)) as parquet:
             if fault := schema_fault(table, parquet.schema_arrow):
                 return PlaceReport(commit, (f"{path} {fault}",))
             for rows in _batches(parquet):

@@ -16,9 +16,9 @@ import pyarrow.parquet as pq
 
 from landmark_spark.commits import StoreError
 from landmark_spark.core.records import shard_of
+from landmark_spark.parquet_files import open_parquet
 from landmark_spark.schemas import Table
 from landmark_spark.store import Store
-from landmark_spark.whole_files import is_local
 
 __all__ = ["RowLookup", "look_up"]
 
@@ -95,18 +95,13 @@ def _damage_told() -> Iterator[None]:
 
 def _rows_of_file(store: Store, name: str, ids: Collection[str], columns: Sequence[str]) -> Iterator[Any]:
     wanted = pa.array(sorted(ids), pa.string())
-    # pyarrow's threads may let go of the file when the program has ended, and abort it: of a local disk it needs none.
-    threads = not is_local(store.file_system)
-    with (
-        store.file_system.open(store.path(name), "rb", cache_type="none") as file,
-        pq.ParquetFile(file, pre_buffer=threads) as parquet,
-    ):
-        for group, is_wanted in _groups_with(parquet, wanted, use_threads=threads):
-            rows = parquet.read_row_group(group, columns=list(dict.fromkeys(columns)), use_threads=threads)
+    with open_parquet(store.file_system, store.path(name)) as parquet:
+        for group, is_wanted in _groups_with(parquet, wanted):
+            rows = parquet.read_row_group(group, columns=list(dict.fromkeys(columns)), use_threads=False)
             yield from (SimpleNamespace(**each) for each in rows.filter(is_wanted).to_pylist())
 
 
-def _groups_with(parquet: pq.ParquetFile, wanted: pa.Array, *, use_threads: bool) -> list[tuple[int, pa.ChunkedArray]]:
+def _groups_with(parquet: pq.ParquetFile, wanted: pa.Array) -> list[tuple[int, pa.ChunkedArray]]:
     """Return the row groups that hold wanted ids, each with which of its rows they are; only the ids are read."""
     place = parquet.schema_arrow.names.index("id")
     sought = wanted.to_pylist()  # ascending
@@ -117,7 +112,7 @@ def _groups_with(parquet: pq.ParquetFile, wanted: pa.Array, *, use_threads: bool
             groups.append(group)
     if not groups:
         return []
-    ids = parquet.read_row_groups(groups, columns=["id"], use_threads=use_threads).column("id")
+    ids = parquet.read_row_groups(groups, columns=["id"], use_threads=False).column("id")
     is_wanted = pa.compute.is_in(ids, value_set=wanted)
     found, start = [], 0
     for group in groups:

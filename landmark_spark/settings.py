@@ -16,6 +16,7 @@ from landmark_spark.model_settings import BackboneSettings, FineTuneSettings, Pr
 from landmark_spark.retrieval_settings import DescriptorSettings, FusionSettings, RetrievalSettings
 from landmark_spark.setting_fields import setting
 from landmark_spark.setting_text import shown
+from landmark_spark.spark_masters import MASTERS, is_master
 from landmark_spark.verification_settings import LocalFeatureSettings, VerifySettings
 
 __all__ = [
@@ -235,6 +236,8 @@ class Config:
             raise ConfigError(
                 f"store should be a path or URL without any of # ? * [ ] {{ }}. Received: {shown(self.store)}"
             )
+        if not is_master(self.spark.master):
+            raise ConfigError(f"spark.master should be {MASTERS}. Received: {shown(self.spark.master)}")
         if self.base_url and not self.base_url.startswith(("http://", "https://")):
             public = re.sub("//[^/]*@", "//", self.base_url)  # without user name and password
             raise ConfigError(f"base_url should begin with http:// or https://. Received: {shown(public)}")

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from landmark_spark.commits import WHOLE
 from landmark_spark.ledger import Ledger
-from landmark_spark.whole_files import is_local
+from landmark_spark.parquet_files import open_parquet
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -25,13 +23,13 @@ _ROWS_A_BATCH = 128  # as session.py has it for Spark's own batches: few rows of
 
 def read_columns(file_system: Any, path: str, columns: Sequence[str]) -> pa.Table:
     """Return some columns of a file; the bytes of the others are not asked for."""
-    with _open(file_system, path) as parquet:
+    with open_parquet(file_system, path) as parquet:
         return parquet.read(columns=list(columns), use_threads=False).select(list(columns))
 
 
 def read_schema(file_system: Any, path: str) -> pa.Schema:
     """Return the columns of a file; no row is read."""
-    with _open(file_system, path) as parquet:
+    with open_parquet(file_system, path) as parquet:
         return parquet.schema_arrow
 
 
@@ -67,10 +65,12 @@ class TaskReader:
             yield from self._rows(ledger, shard, name)
 
     def _rows(self, ledger: Ledger, shard: int, name: str) -> Iterator[pa.RecordBatch]:
-        with _open(ledger.file_system, ledger.path(name)) as parquet:
+        with open_parquet(ledger.file_system, ledger.path(name)) as parquet:
             for group in range(parquet.num_row_groups):  # one by one: all that are asked for at once are held at once
-                for batch in parquet.iter_batches(_ROWS_A_BATCH, row_groups=[group], columns=self.schema.names):
-                    yield self._with_shard(batch, shard)
+                batches = parquet.iter_batches(
+                    _ROWS_A_BATCH, row_groups=[group], columns=self.schema.names, use_threads=False
+                )
+                yield from (self._with_shard(batch, shard) for batch in batches)
 
     def _with_shard(self, batch: pa.RecordBatch, shard: int) -> pa.RecordBatch:
         columns = [batch.column(each.name).cast(each.type) for each in self.schema]
@@ -78,12 +78,3 @@ class TaskReader:
             return pa.RecordBatch.from_arrays(columns, names=self.schema.names)
         numbers = pa.array([shard] * batch.num_rows, pa.int32())
         return pa.RecordBatch.from_arrays([*columns, numbers], names=[*self.schema.names, "shard"])
-
-
-@contextlib.contextmanager
-def _open(file_system: Any, path: str) -> Iterator[pq.ParquetFile]:
-    # pyarrow asks for the column chunks it needs in large pieces; a read-ahead of fsspec's would fetch others besides.
-    # From a local disk it would do so in threads that outlive a program ended by an error, and abort it.
-    ahead = not is_local(file_system)
-    with file_system.open(path, "rb", cache_type="none") as file, pq.ParquetFile(file, pre_buffer=ahead) as parquet:
-        yield parquet

@@ -17,6 +17,7 @@ from standalone import ROOT, SPARK, bare_environment, spark_submit, standalone_c
 
 from landmark_spark.schemas import IMAGES
 from landmark_spark.store import Store
+from scripts.archive.__main__ import add_project
 from scripts.archive.interpreter import ArchiveError
 from scripts.archive.locked import files_of, locked_versions, with_requirements
 from scripts.archive.packing import open_archive
@@ -88,6 +89,31 @@ def test_a_file_that_was_changed_after_its_installation_is_refused_and_leaves_no
     with pytest.raises(ArchiveError, match="another content"), open_archive(tmp_path / "x.tar.gz", 0) as archive:
         archive.add(source, "a.py", urlsafe_b64encode(hashlib.sha256(b"x = 1\n").digest()).decode().rstrip("="))
     assert [each.name for each in tmp_path.iterdir()] == ["a.py"]
+
+
+def test_the_project_comes_with_what_it_reads_beside_its_code(tmp_path):
+    with open_archive(tmp_path / "project.tar.gz", 0) as archive:
+        add_project(archive, "lib")
+    with tarfile.open(tmp_path / "project.tar.gz") as made:
+        names = set(made.getnames())
+        made.extractall(tmp_path / "unpacked", filter="data")
+    beside = {
+        "rates.json",
+        "py.typed",
+        "report/page.html.jinja",
+        "report/web/page.css",
+        "report/vendor/chart.umd.min.js",
+    }
+    assert {f"lib/landmark_spark/{each}" for each in beside} <= names
+    assert {"jobs/pipeline.py", "jobs/doctor.py", "bin/landmark-spark", "lib/landmark_spark/cli.py"} <= names
+    assert not [each for each in names if "__pycache__" in each]
+    program = "from landmark_spark import rates; from landmark_spark.report import assets; "
+    program += "assert assets.load_assets().scripts and rates.load_rates(); print(rates.__file__, assets.__file__)"
+    known = {"PYTHONPATH": str(tmp_path / "unpacked" / "lib")}
+    told = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, env=known, capture_output=True, text=True, check=True
+    )
+    assert all(each.startswith(str(tmp_path)) for each in told.stdout.split())
 
 
 # What a driver imports, and index_images and download_images on the nodes: without the networks, 2 of 2.4 GB.

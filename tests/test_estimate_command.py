@@ -32,9 +32,23 @@ def test_the_mean_size_of_an_original_may_be_given(capsys):
     ("options", "wanted"),
     [
         (["--nodes", "4"], "--nodes should be given together with --estimate"),
-        (["--estimate", *CHALLENGE, "--gpu", "abacus"], "--gpu should be one of avx512, "),
-        (["--estimate", *CHALLENGE, "--nodes", "0"], "num_nodes should be above 0. Received: 0"),
-        (["--estimate", *CHALLENGE, "--landmarks", "9000000"], "num_landmarks should be at most num_train"),
+        (
+            ["--estimate", *CHALLENGE, "--gpu", "amx"],  # of a CPU
+            "--gpu should be one of v100, rtx3090, t4, a100, h100. Received: 'amx'",
+        ),
+        (["--estimate", *CHALLENGE, "--cpu", "t4"], "--cpu should be one of avx512, amx, avx2. Received: 't4'"),
+        (
+            ["--estimate", *CHALLENGE, "--nodes", "0"],
+            "--nodes should be at least 1 and at most 1,000,000. Received: 0",
+        ),
+        (
+            ["--estimate", *CHALLENGE, "--landmarks", "1225030"],
+            "--landmarks should be at most the training images (--images-train), 1225029. Received: 1225030",
+        ),
+        (  # the toy world's 12 landmarks, which are counted
+            ["--estimate", "--images-train", "5"],
+            "--landmarks should be at most the training images (--images-train), 5. Received: 12",
+        ),
         (["--estimate", *CHALLENGE, "--image-kilobytes", "0"], "--image-kilobytes should be above 0"),
         (["--estimate", *CHALLENGE, "--set", "retrieval.dimension=3"], "Did you mean retrieval.dimensions?"),
     ],
@@ -43,6 +57,33 @@ def test_options_that_make_no_sense_are_a_line_and_exit_2(options, wanted, capsy
     assert plan(*options) == 2
     error = capsys.readouterr().err
     assert wanted in error and error.count("\n") == 1
+
+
+@pytest.mark.parametrize("option", ["--image-kilobytes", "--bandwidth", "--memory", "--price-per-node-hour"])
+@pytest.mark.parametrize("number", ["inf", "nan", "1e18", "-1"])
+def test_a_number_that_no_cluster_has_is_refused_by_the_options_name(option, number, capsys):
+    assert plan("--estimate", *CHALLENGE, f"{option}={number}") == 2
+    least = "at least 0" if "price" in option else "above 0"
+    wanted = f"error: {option} should be {least} and at most 1,000,000,000. Received: {float(number)}\n"
+    assert capsys.readouterr().err == wanted
+
+
+@pytest.mark.parametrize("option", ["--images-train", "--images-test", "--images-non-landmark", "--landmarks"])
+def test_a_count_beyond_all_archives_is_refused(option, capsys):
+    assert plan("--estimate", *CHALLENGE, option, str(10**18)) == 2
+    assert f"{option} should be at least " in capsys.readouterr().err
+
+
+def test_the_ends_of_the_ranges_are_taken(capsys):
+    images = ["--images-train", str(10**12), "--images-test", "1", "--landmarks", "1", "--images-non-landmark", "0"]
+    assert plan("--estimate", *images, "--nodes", "1", "--gpus", "0", "--price-per-node-hour", "0") == 0
+    assert capsys.readouterr().out.startswith("1,000,000,000,000 training + 1 test images, 1 landmarks; 1 node ")
+
+
+@pytest.mark.parametrize("amount", ["0g", "infg", "much"])
+def test_the_drivers_memory_should_be_an_amount(amount, capsys):
+    assert plan("--estimate", *CHALLENGE, "--set", f"spark.driver_memory={amount}") == 2
+    assert f"spark.driver_memory should be an amount such as 2g. Received: {amount}" in capsys.readouterr().err
 
 
 def test_the_number_of_test_images_alone_may_be_given(capsys):

@@ -6,8 +6,9 @@ import os
 from pathlib import Path
 from typing import Any
 
-__all__ = ["PRECISIONS", "choose_precision", "gpu_capability", "kind_of_cpu", "resolve_precision"]
+__all__ = ["CPU_KINDS", "PRECISIONS", "choose_precision", "gpu_capability", "kind_of_cpu", "resolve_precision"]
 
+CPU_KINDS = ("avx2", "avx512", "amx")
 PRECISIONS = ("float32", "bfloat16", "float16")
 _BFLOAT16_CAPABILITY = 8.0  # CUDA's compute capability from which tensor cores take bfloat16: Ampere
 
@@ -37,7 +38,7 @@ def choose_precision(*, capability: float | None, cpu_flags: frozenset[str]) -> 
 
 
 def kind_of_cpu(flags: frozenset[str] | None = None) -> str:
-    """Return which units a processor multiplies matrices with: amx, avx512 or avx2. flags: of this one where None."""
+    """Return which units a processor multiplies matrices with, one of CPU_KINDS. flags: of this one where None."""
     found = _cpu_flags() if flags is None else flags
     return "amx" if "amx_bf16" in found else "avx512" if "avx512f" in found else "avx2"
 

@@ -117,14 +117,19 @@ def _judge(config: Config, driver: Node, sight: Sight) -> list[Check]:
         judgement.judge_store(config.store, driver, nodes),
         judgement.judge_inputs(driver, nodes),
         judgement.judge_network(driver, nodes, served_to=sight.master if served else ""),
-        judgement.judge_disk(config.store, _free_bytes(config.store), by_name),
+        judgement.judge_disk(config.store, _free_bytes(config.store, driver), by_name),
     ]
 
 
-def _free_bytes(store: str) -> int | None:
-    """Return the free bytes of a local store's disk, of the nearest folder that is there; None for a URL."""
+def _free_bytes(store: str, driver: Node) -> int | None:
+    """Return the free bytes of a local store's disk, of the nearest folder that is there; None for a URL.
+
+    None too for a folder that the driver could not make: the check of the store says why.
+    """
     path = Path(store.removeprefix("file://"))
     if "://" in str(path) or not path.is_absolute():
+        return None
+    if any((driver.store or {}).values()) and not path.exists():
         return None
     while not path.exists():
         path = path.parent

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import PurePosixPath
-from urllib.parse import urlsplit
+from dataclasses import replace
 
 from landmark_spark.core.statuses import advice_of
+from landmark_spark.core.urls import parse_http_url
 from landmark_spark.doctor.checks import Check, Node
 
 __all__ = [
@@ -167,12 +167,12 @@ def judge_network(driver: Node, nodes: Sequence[Node], *, served_to: str = "") -
     if not driver.statuses:
         served = "the run serves the pictures itself" if served_to else "the csv files name none"
         return Check("network", "ok", f"no URL to try: {served}")
-    asked = list(nodes) or [driver]
+    asked = list(nodes) or [replace(driver, place="the driver (no executor was asked)")]
     bad = [(each, url, status) for each in asked for url, status in each.statuses.items() if status != "ok"]
-    where = _executors(nodes) if nodes else "the driver"
     if not bad:
+        where = _executors(nodes) if nodes else asked[0].place
         return Check("network", "ok", f"{len(driver.statuses)} URLs fetched by {where}")
-    told = _listed(f"{_host(url)}: {status} on {each.place}" for each, url, status in bad)
+    told = _listed(f"{_host_and_port(url)}: {status} on {each.place}" for each, url, status in bad)
     beyond = "; the driver reaches them" if nodes and "ok" in driver.statuses.values() else ""
     cut_off = any(each.statuses and "ok" not in each.statuses.values() for each in asked)
     return Check("network", "failed" if cut_off else "warning", told + beyond, advice_of(bad[0][2]))
@@ -198,11 +198,11 @@ def _minor(version: str) -> str:
     return ".".join(version.split(".")[:2])
 
 
-def _host(url: str) -> str:
-    try:
-        return urlsplit(url).hostname or PurePosixPath(url).name
-    except ValueError:
+def _host_and_port(url: str) -> str:
+    parsed = parse_http_url(url)
+    if parsed is None:
         return "(no valid URL)"
+    return f"[{parsed.host}]:{parsed.port}" if ":" in parsed.host else f"{parsed.host}:{parsed.port}"
 
 
 def _executors(nodes: Sequence[Node]) -> str:

@@ -1,4 +1,4 @@
-"""Chooses some URLs of the csv files to try: of as many hosts as possible."""
+"""Chooses some URLs of the csv files to try: of as many hosts and ports as possible."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _URLS = 3
 
 
 def sample_urls(config: Config) -> list[str]:
-    """Return at most 3 URLs of the first rows of train.csv and test.csv, no two of one host; of one host the first.
+    """Return at most 3 URLs of the first rows of train.csv and test.csv, of each host and port the first.
 
     Relative ones are resolved against base_url; where the run serves a folder itself there is nothing to try of them.
     Raises ConfigError and HeaderError.
     """
-    first: dict[str, str] = {}
+    first: dict[tuple[str, int], str] = {}
     for name, with_landmark in (("train_csv", True), ("test_csv", False)):
         path = getattr(config.inputs, name)
         if not path:
@@ -32,5 +32,5 @@ def sample_urls(config: Config) -> list[str]:
             if isinstance(row, Row):
                 url = resolve_url(row.url, config.base_url)
                 parsed = parse_http_url(url)
-                first.setdefault(parsed.host if parsed else "", url)
+                first.setdefault((parsed.host, parsed.port) if parsed else ("", 0), url)
     return list(first.values())[:_URLS]

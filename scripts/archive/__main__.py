@@ -26,7 +26,6 @@ from scripts.archive.tools import find_patchelf
 
 _ROOT = Path(__file__).resolve().parent.parent.parent
 _PROGRAM = '#!/bin/sh\nexec "$(dirname "$(readlink -f "$0")")/python" -m landmark_spark "$@"\n'
-_SOURCES = ("*.py", "*.jinja", "py.typed")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -63,7 +62,7 @@ def build(output: Path, versions: dict[str, str], patchelf: Path, *, level: int)
                     archive.add(each, str(each.relative_to(staged)))
             for file in files:
                 archive.add(file.source, f"{packages}/{file.relative}", file.digest)
-            _add_project(archive, packages)
+            add_project(archive, packages)
             archive.add_text("landmark_spark.json", json.dumps(_description(versions), indent=1) + "\n")
         return archive.num_bytes
 
@@ -74,10 +73,12 @@ def _libraries_of(files: Sequence[PackageFile]) -> list[Path]:
     return needed_libraries(compiled, Path(sys.prefix).resolve())
 
 
-def _add_project(archive: ArchiveWriter, packages: str) -> None:
-    for pattern in _SOURCES:
-        for each in sorted((_ROOT / "landmark_spark").rglob(pattern)):
-            archive.add(each, f"{packages}/{each.relative_to(_ROOT)}")
+def add_project(archive: ArchiveWriter, packages: str) -> None:
+    """Add this project to the folder of the packages, its jobs and its program."""
+    for each in sorted((_ROOT / "landmark_spark").rglob("*")):  # also what lies beside the code and is read by it
+        name = each.relative_to(_ROOT)
+        if each.is_file() and "__pycache__" not in name.parts and not each.name.startswith("."):
+            archive.add(each, f"{packages}/{name}")
     for each in sorted((_ROOT / "jobs").glob("*.py")):
         archive.add(each, f"jobs/{each.name}")
     archive.add_text("bin/landmark-spark", _PROGRAM, executable=True)

@@ -60,7 +60,8 @@ def test_nothing_is_well(wrong_java, capsys, tmp_path, monkeypatch):
     assert f"{wrong_java} (25)" in checks["java"]["found"]
     assert "cannot write" in checks["store"]["found"]
     assert "gone.csv on the driver" in checks["inputs"]["found"]
-    assert "connection_failed" in checks["network"]["found"]
+    assert f"127.0.0.1:{url.rpartition(':')[2]}: connection_failed on the driver (no" in checks["network"]["found"]
+    assert "/proc/landmarks" not in checks["disk"]["found"]  # why it is not there is told once, as the store's
     assert "$LANDMARK_SPARK_WEIGHTS should be" in checks["weights"]["found"]
     assert all(each["advice"] for each in checks.values() if each["state"] != "ok")
 
@@ -77,3 +78,13 @@ def test_no_java_at_all_is_told_in_lines(wrong_java, capsys, tmp_path, monkeypat
 def test_a_setting_that_is_none_is_the_callers_mistake(capsys):
     assert main(["doctor", "--set", "no.such=1"]) == 2
     assert capsys.readouterr().err.startswith("error: ")
+
+
+@pytest.mark.parametrize("words", [["--master", "nonsense://x"], ["--set", "spark.master=nonsense://x"]])
+def test_a_master_that_spark_does_not_know_is_a_line_before_any_java(words, capsys, wrong_java):
+    assert main(["doctor", *words]) == 2
+    printed = capsys.readouterr()
+    option = "--master" if words[0] == "--master" else "spark.master"
+    assert printed.out == ""
+    assert printed.err.startswith(f"error: {option} should be local, local[N], ")
+    assert printed.err.endswith("yarn or k8s://HOST:PORT. Received: 'nonsense://x'\n")

@@ -129,16 +129,28 @@ def test_a_csv_file_that_an_executor_cannot_read_fails():
 def test_one_dead_url_is_a_warning_and_none_that_answers_a_failure():
     dead = replace(ONE, statuses={"http://one.example/a.jpg": "http_404", "http://two.example/b.jpg": "ok"})
     check = judge_network(DRIVER, [dead])
-    assert (check.state, check.found) == ("warning", "one.example: http_404 on one /w/0; the driver reaches them")
+    assert (check.state, check.found) == ("warning", "one.example:80: http_404 on one /w/0; the driver reaches them")
     cut_off = replace(TWO, statuses=dict.fromkeys(DRIVER.statuses, "dns_failed"))
     check = judge_network(DRIVER, [ONE, cut_off])
     assert check.state == "failed"
-    assert check.found.startswith("one.example: dns_failed on two /w/1, two.example: dns_failed on two /w/1")
+    assert check.found.startswith("one.example:80: dns_failed on two /w/1, two.example:80: dns_failed on two /w/1")
 
 
 def test_addresses_of_the_urls_are_not_told_only_their_hosts():
     secret = replace(DRIVER, statuses={"http://user:pass@one.example/a?key=1": "http_403"})
-    assert judge_network(secret, []).found == "one.example: http_403 on driver /work"
+    assert judge_network(secret, []).found == "one.example:80: http_403 on the driver (no executor was asked)"
+
+
+def test_ports_of_one_host_are_named_each():
+    statuses = {"http://one.example:8001/a.jpg": "ok", "http://one.example:8002/b.jpg": "http_404"}
+    statuses |= {"https://one.example/c.jpg": "http_500", "http://[::1]:8003/d.jpg": "timeout"}
+    check = judge_network(replace(DRIVER, statuses=statuses), [replace(ONE, statuses=statuses)])
+    dead = ("one.example:8002: http_404", "one.example:443: http_500", "[::1]:8003: timeout")
+    assert check.found == ", ".join(f"{each} on one /w/0" for each in dead) + "; the driver reaches them"
+
+
+def test_where_no_executor_was_asked_the_drivers_own_result_is_told_as_that():
+    assert judge_network(DRIVER, []).found == "2 URLs fetched by the driver (no executor was asked)"
 
 
 def test_pictures_that_the_run_serves_are_for_executors_of_this_machine():

@@ -106,6 +106,14 @@ def test_the_first_url_of_each_host_is_tried(tmp_path):
     assert sample_urls(load_config(None, [])) == []
 
 
+def test_ports_of_one_host_are_tried_each(tmp_path):
+    train, test = tmp_path / "train.csv", tmp_path / "test.csv"
+    train.write_text("id,url,landmark_id\na,http://one.example:8001/1,1\nb,http://one.example:8001/2,1\n")
+    test.write_text("id,url\nc,http://one.example:8002/3\nd,http://one.example/4\ne,http://one.example:80/5\n")
+    tried = sample_urls(load_config(None, [f"inputs.train_csv={train}", f"inputs.test_csv={test}"]))
+    assert tried == ["http://one.example:8001/1", "http://one.example:8002/3", "http://one.example/4"]
+
+
 def test_a_probe_that_hangs_is_given_up():
     started = time.monotonic()
     with pytest.raises(TooSlowError, match=r"no answer within 0\.1 s"):
