@@ -25,14 +25,6 @@ from scripts.archive.packing import open_archive
 TESTS = Path(__file__).resolve().parent
 
 
-def test_help_installs_nothing(tmp_path):
-    copy = tmp_path / "scripts" / "build"
-    copy.parent.mkdir()
-    shutil.copy(ROOT / "scripts" / "build", copy)  # without scripts/install beside it
-    shown = subprocess.run(["bash", copy, "--help"], capture_output=True, text=True, check=True).stdout
-    assert "scripts/build FILE.tar.gz --level 6" in shown
-
-
 def test_a_lock_file_names_each_package_once_with_its_version(tmp_path):
     lock = tmp_path / "requirements.lock"
     lock.write_text("# c\nruamel.yaml==0.18 \\\n    --hash=sha256:aa==\n    # via x\nA_b[c]==1.0 ; sys_platform=='x'\n")

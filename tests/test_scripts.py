@@ -17,7 +17,7 @@ def test_help_shows_the_comment_at_the_top_and_does_nothing_else(tmp_path, name)
     for each in (name, "usage"):  # nothing that it could call lies beside it
         shutil.copy(SCRIPTS / each, tmp_path / each)
     shown = subprocess.run(["bash", tmp_path / name, "--help"], capture_output=True, text=True, check=True).stdout
-    comment = [line for line in (SCRIPTS / name).read_text().split("\nset -euo")[0].splitlines()[1:]]
+    comment = (SCRIPTS / name).read_text().split("\nset -euo")[0].splitlines()[1:]
     assert shown.splitlines() == [line.removeprefix("#").removeprefix(" ") for line in comment]
 
 

@@ -84,16 +84,6 @@ def test_what_cannot_be_submitted_is_refused_in_a_line(checkout, profile, words,
     assert error.count("\n") == 1
 
 
-def test_help_is_shown_where_nothing_is_installed(tmp_path):
-    copy = tmp_path / "scripts" / "submit"
-    copy.parent.mkdir()
-    shutil.copy(ROOT / "scripts" / "submit", copy)  # without .venv, conf and the other scripts
-    status, lines, error = submit(tmp_path, "--help")
-    assert (status, error) == (0, "")
-    assert lines[0] == "Hands a job to Spark with the settings of a kind of cluster:"
-    assert lines[-1].endswith("win over the profile.")
-
-
 def test_help_after_the_job_is_the_jobs_own(checkout):
     assert submit(checkout, "jobs/pipeline.py", "--help")[1][-2:] == ["jobs/pipeline.py", "--help"]
 
