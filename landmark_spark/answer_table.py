@@ -8,7 +8,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
 
 import pyarrow as pa
 import pyarrow.compute
@@ -18,7 +17,7 @@ from landmark_spark.commits import WHOLE, Commit, StoreError
 from landmark_spark.contents import check_file
 from landmark_spark.core.fusion import LEARNED
 from landmark_spark.core.metrics import Prediction
-from landmark_spark.core.photo_names import without_password
+from landmark_spark.core.photo_names import called
 from landmark_spark.core.printable import printable
 from landmark_spark.core.submission import parse_answers, parse_submission
 from landmark_spark.inventory import take_inventory
@@ -124,7 +123,7 @@ def _answers(config: Config, store: Store, commit: Commit) -> list[PhotoAnswer]:
     verdicts = _verdicts(store, commit, predictions)
     rows = []
     for image_id in ids:
-        photo = _called(urls.get(image_id, ""), config)
+        photo = called(urls.get(image_id, ""), is_served=bool(config.serve_folder))
         outcome = outcomes.get(image_id, "ok")
         answer = predictions.get(image_id)
         if answer is None:
@@ -165,9 +164,3 @@ def _verdicts(store: Store, commit: Commit, predictions: Mapping[str, Prediction
 def _as_candidate(answer: Prediction, verified: set[tuple[str, int]]) -> Candidate:
     is_verified = (answer.id, answer.landmark_id) in verified
     return Candidate(answer.landmark_id, "", answer.score, {}, is_verified=is_verified)
-
-
-def _called(url: str, config: Config) -> str:
-    """Return how people call a photo: what lies in the served folder by its path there."""
-    is_served = config.serve_folder and "://" not in url
-    return printable(unquote(url) if is_served else without_password(url))

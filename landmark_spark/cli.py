@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import os
 import sys
@@ -106,7 +107,8 @@ def command_parser() -> argparse.ArgumentParser:
     plan.set_defaults(command=_plan)
     status = commands.add_parser("status", help="say where the store stands, also while a run is under way")
     _add_config_options(status)
-    status.add_argument("--json", action="store_true", help="for machines")
+    status.add_argument("--failed", action="store_true", help="list the rows without a picture instead, each with why")
+    status.add_argument("--json", action="store_true", help="for machines; with --failed one object a line")
     status.set_defaults(command=_status)
     add_ingest_commands(commands)
     add_store_commands(commands, _add_config_options)
@@ -200,7 +202,10 @@ _SHOWN_HOSTS = 20
 def _status(options: argparse.Namespace) -> int:
     from landmark_spark.status import take_status
 
-    status = take_status(load_config(options.config, options.overrides))
+    config = load_config(options.config, options.overrides)
+    if options.failed:
+        return _print_failed(config, as_json=options.json)
+    status = take_status(config)
     if options.json:
         print(status.to_json())
         return 0
@@ -231,6 +236,19 @@ def _status(options: argparse.Namespace) -> int:
             f"\n{note.output} shard {note.shard} is being written by {note.host} (process {note.pid}): "
             f"{counted(note.num_rows, 'row')}, begun {note.started}, last heard of {note.updated}"
         )
+    return 0
+
+
+def _print_failed(config: Config, *, as_json: bool) -> int:
+    from landmark_spark.failed_rows import read_failed
+
+    rows = read_failed(config)
+    if as_json:
+        for each in rows:
+            print(json.dumps(dataclasses.asdict(each)))
+    else:
+        _print_table(["photo", "status", "split", "id"], [list(dataclasses.astuple(each)) for each in rows])
+        print(f"\n{counted(len(rows), 'row')} without a picture")
     return 0
 
 

@@ -75,14 +75,25 @@ def _picture_paths(photos: Sequence[str], target: Path | None) -> dict[int, Path
     if target.suffix.lower() in _SUFFIXES and not target.is_dir():
         if len(photos) > 1:
             raise ConfigError(f"--match-picture should be a folder for several photos. Received: {target}")
+        target.parent.mkdir(parents=True, exist_ok=True)
         return {0: target}
     if target.suffix and not target.is_dir():
         raise ConfigError(f"--match-picture should end with .png, .jpg or .jpeg, or be a folder. Received: {target}")
     target.mkdir(parents=True, exist_ok=True)
     stems = [Path(file_name(each) if "://" in each else each).stem or "photo" for each in photos]
-    repeated = {stem for stem, count in Counter(stems).items() if count > 1}
-    names = [f"{stem}-{number}" if stem in repeated else stem for number, stem in enumerate(stems, start=1)]
-    return {number: target / f"{name}_matches.png" for number, name in enumerate(names)}
+    return {number: target / f"{name}_matches.png" for number, name in enumerate(_different(stems))}
+
+
+def _different(stems: Sequence[str]) -> list[str]:
+    """Return a name for each photo: its stem, with its place behind it where others are called the same."""
+    counts = Counter(stems)
+    names: list[str] = []
+    for number, stem in enumerate(stems, start=1):
+        name = stem if counts[stem] == 1 else f"{stem}-{number}"
+        while name in names or (name != stem and name in counts):
+            name += f"-{number}"
+        names.append(name)
+    return names
 
 
 def _draw(identifier: Identifier, answer: Answer, path: Path) -> Path | None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from landmark_spark.child_process import Cause
+from landmark_spark.core.photo_names import without_password
 from landmark_spark.core.statuses import STATUSES, advice_of
 from landmark_spark.isolation import IsolationError, Window, run_isolated
 from landmark_spark.settings import Config
@@ -71,6 +72,8 @@ def load_intake(config: Config) -> Callable[[Photo], Downloaded]:
 def _read(photo: Photo, max_bytes: int) -> bytes:
     """Return the bytes of a file or of what was given; raise PhotoError as a download of them would fail."""
     data = photo
+    if isinstance(data, str) and "://" in data:
+        raise PhotoError("bad_url", f"a photo should be a file or an http(s) URL. Received: {without_password(data)}")
     if not isinstance(data, bytes):
         try:
             with Path(data).open("rb") as file:

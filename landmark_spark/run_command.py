@@ -157,7 +157,7 @@ def metrics_lines(config: Config, metrics: Mapping[str, Any]) -> list[str]:
     """Return what a run says of its results, from what metrics.json holds."""
     counts = metrics["counts"]
     refused, failed = counted(counts["rejects"], "row"), counted(counts["failed_downloads"], "download")
-    lines = ["", f"{refused} refused, {failed} failed (see the report)"]
+    lines = ["", f"{refused} refused, {failed} failed (status --failed lists them)"]
     if metrics["modes"]:
         rows = [
             [_MODES.get(mode, mode), f"{each['gap']:.4f}", f"{each['top1']:.4f}", each["num_predictions"]]

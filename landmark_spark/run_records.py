@@ -13,10 +13,13 @@ from landmark_spark.commits import FORMAT, now
 from landmark_spark.core.printable import printable
 from landmark_spark.ledger import Ledger
 
-__all__ = ["RUNS", "RunRecord", "read_record", "stage_recorded", "write_record"]
+__all__ = ["INTERRUPTED", "RUNS", "RunRecord", "read_record", "stage_recorded", "write_record"]
 
 RUNS = "_runs"
 """Folder of the records: one file a stage, or one for each part of it that was run by itself."""
+
+INTERRUPTED = "interrupted"
+"""The error of a stage that Ctrl-C or SIGTERM ended: none of its own."""
 
 _NAME = re.compile(r"(?P<stage>\w+)(\.(?P<index>[1-9]\d{0,8})-of-(?P<count>[1-9]\d{0,8}))?\.json", re.ASCII)
 

@@ -36,7 +36,7 @@ from landmark_spark.resources import SparkResources, accelerator_workers
 from landmark_spark.row_counts import count_by_first
 from landmark_spark.run_events import Event, Listener
 from landmark_spark.run_lock import RunLock
-from landmark_spark.run_records import RunRecord, read_record, write_record
+from landmark_spark.run_records import INTERRUPTED, RunRecord, read_record, write_record
 from landmark_spark.schemas import Artifact, Table
 from landmark_spark.session import cause_of
 from landmark_spark.settings import Config, ConfigError
@@ -86,7 +86,8 @@ class StageRun:
         except DamagedInputError:
             raise  # what makes the input may be run first
         except (KeyboardInterrupt, Exception) as error:
-            self.note_failure(stage, str(error) or "interrupted", decision, time.monotonic() - started)
+            said = INTERRUPTED if self.interrupts.came_with(error) else str(error)
+            self.note_failure(stage, said, decision, time.monotonic() - started)
             raise
         self._clear_up(stage)
         seconds = time.monotonic() - started

@@ -14,7 +14,7 @@ from landmark_spark.core.printable import printable
 from landmark_spark.planning import Choice, PlannedStage
 from landmark_spark.row_counts import count_by_first
 from landmark_spark.run_lock import living_claims
-from landmark_spark.run_records import read_record
+from landmark_spark.run_records import INTERRUPTED, read_record
 from landmark_spark.runner import plan
 from landmark_spark.schemas import IMAGES, RECORDS
 from landmark_spark.settings import Config
@@ -27,10 +27,10 @@ __all__ = ["Downloads", "StageState", "Status", "take_status"]
 class StageState:
     """One stage, and why it would run.
 
-    state: running, and a process of this machine is at it; failed, in its last run; up to date; partial, some shards
-    are; stale, none is; or not made. wanting: the shards that are not up to date; empty for what is made whole. made:
-    when its newest shard was committed, UTC; "" where there is none. seconds: of its last run; None where it has not
-    run. error: of its last run, in one line, "" where that succeeded.
+    state: running, and a process of this machine is at it; failed or interrupted, in its last run; up to date; partial,
+    some shards are; stale, none is; or not made. wanting: the shards that are not up to date; empty for what is made
+    whole. made: when its newest shard was committed, UTC; "" where there is none. seconds: of its last run; None where
+    it has not run. error: of its last run, in one line, "" where that succeeded or was interrupted.
     """
 
     stage: str
@@ -107,7 +107,7 @@ def _state(store: Store, planned: PlannedStage, num_shards: int, running: Collec
     elif planned.stage.name in running:
         state = "running"
     elif error:
-        state = "failed"
+        state = INTERRUPTED if error == INTERRUPTED else "failed"
     return StageState(
         stage=planned.stage.name,
         state=state,
@@ -118,7 +118,7 @@ def _state(store: Store, planned: PlannedStage, num_shards: int, running: Collec
         reason=planned.reason if planned.shards else "",
         wanting=planned.shards if planned.stage.sharded else (),
         made=max((each.created for each in commits.values()), default=""),
-        error=error,
+        error="" if error == INTERRUPTED else error,
     )
 
 

@@ -99,6 +99,18 @@ def test_matches_are_drawn_into_a_file_or_a_folder(tmp_path, capsys):
     assert first["match_picture"] == str(tmp_path / "many" / "a-1_matches.png")
 
 
+def test_no_match_picture_replaces_another(tmp_path):
+    photos = ["b/a.jpg", "c/a.jpg", "c/a-1.jpg"]
+    assert main(["identify", *photos, "--match-picture", str(tmp_path / "many")]) == 0
+    names = ["a-1-1_matches.png", "a-1_matches.png", "a-2_matches.png"]
+    assert sorted(each.name for each in (tmp_path / "many").iterdir()) == names
+
+
+def test_the_folder_of_a_match_picture_is_made(tmp_path):
+    assert main(["identify", "a.jpg", "--match-picture", str(tmp_path / "new" / "one.png")]) == 0
+    assert (tmp_path / "new" / "one.png").is_file()
+
+
 def test_match_pictures_of_urls_are_called_as_their_files_are(tmp_path, capsys):
     urls = ["https://h/Old%20Mill%20%23%C3%9F.jpg", "https://h/..%2F..%2Fx.jpg", "https://h/"]
     photos = [*urls, "https://h/" + "y" * 300 + ".jpg", "100%25.jpg"]

@@ -169,7 +169,7 @@ def test_results_come_with_the_end_where_the_report_was_made(played, tmp_path, c
     assert main(["run", "--set", f"store={tmp_path}"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[-8:-4] == [
-        "1 row refused, 4 downloads failed (see the report)",
+        "1 row refused, 4 downloads failed (status --failed lists them)",
         "",
         "result                   GAP     top-1   predictions",
         "fused with verification  0.9000  0.8000  117",

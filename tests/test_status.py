@@ -16,7 +16,7 @@ from landmark_spark.planning import Choice, Inventory, input_digests
 from landmark_spark.processes import this_process
 from landmark_spark.run_command import metrics_lines
 from landmark_spark.run_lock import Asking, held_lock
-from landmark_spark.run_records import RunRecord, read_record, write_record
+from landmark_spark.run_records import INTERRUPTED, RunRecord, read_record, write_record
 from landmark_spark.runner import claimed, read_metrics
 from landmark_spark.schemas import IMAGES
 from landmark_spark.status import take_status
@@ -81,6 +81,14 @@ def test_a_stale_stage_says_which_setting_changed(config, store):
     changed = dataclasses.replace(config, index=dataclasses.replace(config.index, seed=5))
     state = states(changed)["index_images"]
     assert (state.state, state.reason) == ("stale", "index.seed changed from 0 to 5")
+
+
+def test_an_interrupted_stage_did_not_fail(config, store, capsys):
+    write_record(store, RunRecord("index_images", 1, 0, 1.0, "records not made yet", error=INTERRUPTED))
+    state = states(config)["index_images"]
+    assert (state.state, state.reason, state.error) == ("interrupted", "records not made yet", "")
+    assert main(["status", *options(config)]) == 0
+    assert "failed" not in capsys.readouterr().out
 
 
 def test_a_failed_stage_says_its_error_until_it_is_made(config, store, capsys):
@@ -228,7 +236,7 @@ def test_results_are_shown_also_in_a_mode_of_another_release(config, store):
     modes = {"fused": MODE, "by_hand": MODE | {"num_predictions": 9}}
     store.write_bytes("metrics.json", json.dumps(METRICS | {"modes": modes}).encode())
     lines = metrics_lines(config, read_metrics(config))
-    assert lines[1] == "3 rows refused, 2 downloads failed (see the report)"
+    assert lines[1] == "3 rows refused, 2 downloads failed (status --failed lists them)"
     assert [line.split()[-4:] for line in lines[4:6]] == [
         ["verification", "0.5000", "1.0000", "4"],
         ["by_hand", "0.5000", "1.0000", "9"],

@@ -6,13 +6,18 @@ from urllib.parse import unquote
 
 from landmark_spark.core.printable import printable
 
-__all__ = ["file_name", "photo_name", "shortened", "telling_name", "without_password"]
+__all__ = ["called", "file_name", "photo_name", "shortened", "telling_name", "without_password"]
 
 _MAX_CHARACTERS = 40
 _END = 12  # of a shortened name: its number, often, and its kind
 _MAX_BYTES = 150  # of a file's name, so that it can be longer by a word: file systems allow 255
 _NOT_IN_NAMES = frozenset('/\\:*?"<>|')
 """What some file system does not allow in a file's name, or a shell takes for something else."""
+
+
+def called(url: str, *, is_served: bool) -> str:
+    """Return what people know a photo by: its URL without password; of a served folder its path there, decoded."""
+    return printable(unquote(url) if is_served and "://" not in url else without_password(url))
 
 
 def photo_name(url: str) -> str:

@@ -22,6 +22,8 @@ __all__ = [
 
 Solution = Mapping[str, frozenset[int]]
 
+_CHOOSING = ("confident_wrong", "rejected", "accepted", "borderline")  # KINDS in the order in which they choose
+
 
 @dataclass(frozen=True)
 class Judged:
@@ -108,7 +110,8 @@ def choose_examples(
 
     accepted: verified, most inliers; borderline: from half the threshold to twice as much, nearest to it; rejected: not
     verified, most confident; confident_wrong: most confident among the wrong. Ties go by id; an image is shown once.
-    The kinds choose in turn, so that few images are shared out between them.
+    The kinds choose in turn, so that few images are shared out between them, those of the most confident first: what
+    they lack would belie their names.
     """
     compared = sorted((each for each in judged if each.best_reference_id is not None), key=lambda each: each.id)
     wrong = [each for each in compared if verdict_of(each, solution) in ("wrong", "no landmark")]
@@ -122,7 +125,7 @@ def choose_examples(
     chosen: dict[str, list[Judged]] = {kind: [] for kind in KINDS}
     shown: set[str] = set()
     for _ in range(count):
-        for kind in KINDS:
+        for kind in _CHOOSING:
             free = next((each for each in ranked[kind] if each.id not in shown), None)
             if free is not None:
                 chosen[kind].append(free)

@@ -103,11 +103,11 @@ def host_chart(hosts: Mapping[str, tuple[int, int]]) -> Chart:
         others = (f"{len(rest):,} other hosts", sum(each[1] for each in rest), sum(each[2] for each in rest))
         ranked = [*ranked[: _MAX_BARS - 1], others]
     shares = [f"{100 * failed / max(fetched + failed, 1):.1f} %" for _, fetched, failed in ranked]
-    said = f"Most failed: {worst[2]:,}, of {worst[0]}" if worst[2] else "None failed"
+    said = f"Most failed at {worst[0]}: {worst[2]:,}" if worst[2] else "None failed"
     return Chart(
         name="hosts",
         title="Downloads by host",
-        summary=f"Images by the host of their URL, of {len(hosts):,}. {said}.",
+        summary=f"Images of {counted(len(hosts), 'host')}, by that of their URL. {said}.",
         kind="bars",
         heading="host",
         points=[name for name, _, _ in ranked],

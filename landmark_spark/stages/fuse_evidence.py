@@ -36,6 +36,9 @@ __all__ = [
 _ALONE = "closest"
 """The evidence that ranks the candidates where the weights could not be learned."""
 
+_FEW_IMAGES = 100
+"""Below which the scores are told to be rough: each image is a hundredth of what half a dozen weights rest on."""
+
 
 def check_evidence(config: Config) -> tuple[str, ...]:
     """Return the kinds of evidence to weigh. Raises ConfigError for none, an unknown one, or one named twice."""
@@ -71,6 +74,11 @@ def fuse_evidence(
         context.tell(
             "fuse_evidence: warning: no photo of no landmark plays a test image (inputs.non_landmark_csv, "
             "download.large_images): what looks like none is not held back"
+        )
+    if learned is not None and learned.num_landmark_images + learned.num_non_landmark_images < _FEW_IMAGES:
+        context.tell(
+            "fuse_evidence: warning: scores are rough, for the weights of the evidence rest on few images: "
+            f"{learned.num_landmark_images} of landmarks and {learned.num_non_landmark_images} of none"
         )
     text = json.dumps(_described(learned), indent=1) + "\n"
     files = (context.store.write_bytes(FUSION.path, text.encode()),)

@@ -35,17 +35,17 @@ def test_verdicts_are_those_of_the_solution():
 
 def test_an_image_is_shown_once_and_only_where_it_was_compared():
     chosen = choose_examples(ALL, SOLUTION, min_inliers=35, count=1)
-    # a: verified; d: 30 is nearest to the threshold; b: the most confident of the others; no wrong one is left.
+    # b: wrong; d: the most confident of the others that are not verified; a: verified; nothing is left near 35.
     assert {kind: [each.id for each in group] for kind, group in chosen.items()} == {
         "accepted": ["a"],
-        "borderline": ["d"],
-        "rejected": ["b"],
-        "confident_wrong": [],
+        "borderline": [],
+        "rejected": ["d"],
+        "confident_wrong": ["b"],
     }
 
 
 def test_few_images_are_shared_out_between_the_kinds():
-    # All are near 35, as 35 and 36 equally are; four are verified. In turn: g, a, b; then f, d, nothing.
+    # All are near 35, as 35 and 36 equally are; four are verified. In turn: b, g, a; then nothing, f, d.
     several = [
         judged(name, 1, score, count)
         for name, score, count in zip("abdefg", (0.1, 0.9, 0.5, 0.5, 0.5, 0.5), (35, 30, 36, 62, 63, 64), strict=True)

@@ -79,7 +79,7 @@ def test_hosts_are_told_by_what_is_there_and_what_failed_those_with_most_images_
         ("b.org", "90", "10", "10.0 %"),
         ("(none)", "0", "1", "100.0 %"),
     ]
-    assert chart.summary == "Images by the host of their URL, of 4. Most failed: 10, of b.org."
+    assert chart.summary == "Images of 4 hosts, by that of their URL. Most failed at b.org: 10."
 
 
 def test_of_many_hosts_the_rest_is_one_bar_and_the_worst_is_named_all_the_same():
@@ -88,7 +88,7 @@ def test_of_many_hosts_the_rest_is_one_bar_and_the_worst_is_named_all_the_same()
     assert len(rows) == 12
     assert rows[0] == ("h0000", "1,000", "0", "0.0 %")
     assert rows[-1] == ("989 other hosts", f"{sum(range(1, 990)):,}", "1", "0.0 %")
-    assert chart.summary.endswith("of 1,000. Most failed: 1, of h0999.")
+    assert chart.summary.endswith("of 1,000 hosts, by that of their URL. Most failed at h0999: 1.")
 
 
 def test_hosts_of_which_none_failed():
