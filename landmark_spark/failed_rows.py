@@ -19,7 +19,7 @@ __all__ = ["FailedRow", "read_failed"]
 class FailedRow:
     """A row without a picture.
 
-    photo: as core.photo_names.called has it; of a refused row the csv file and the line, ``train.csv:7``. status: a word
+    photo: as core.photo_names.called has it; of a refused row its csv file and line, ``train.csv:7``. status: a word
     of core.records.REASONS or core.statuses.STATUSES. id: empty where a refused row has none.
     """
 
@@ -30,7 +30,7 @@ class FailedRow:
 
 
 def read_failed(config: Config) -> list[FailedRow]:
-    """Return the refused rows in the order of their lines, then those that failed by status, split and photo.
+    """Return refused rows in the order of their lines, then those that failed by status, split and photo.
 
     Reads the tables that are committed, without Spark; of one that is not made there are none. What opted out did not
     fail.

@@ -159,8 +159,9 @@ def test_scores_are_the_probabilities_by_the_learned_weights_and_rank_the_candid
         "num_landmark_images": 6,
         "num_non_landmark_images": 0,
     }
-    assert len(said) == 1  # there is no photo of no landmark
+    assert len(said) == 2
     assert "no photo of no landmark plays a test image" in said[0]
+    assert said[1].endswith("rest on few images: 6 of landmarks and 0 of none")
 
 
 @pytest.mark.jvm
