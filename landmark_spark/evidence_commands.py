@@ -139,7 +139,7 @@ def _choice_line(choice: Any) -> str:
     line = f"at most {choice.rate:.4g} of images falsely accepted: verify.min_inliers={choice.measured} as measured"
     if choice.shown is not None:
         return f"{line}, {choice.shown} with 95 % confidence"
-    return f"{line}; --images {choice.images_needed} or more to be confident of it"
+    return f"{line}; to be confident of it would take {choice.images_needed:,} images (--images)"
 
 
 def _table(rows: Sequence[Sequence[str]]) -> list[str]:
@@ -153,6 +153,8 @@ def _matches(options: argparse.Namespace) -> int:
     output = options.output or Path(f"{options.test_id.replace('/', '_')}_matches.png")
     if output.suffix.lower() not in (".png", ".jpg", ".jpeg"):
         raise ConfigError(f"--output should end with .png, .jpg or .jpeg. Received: {output}")
+    if not output.parent.is_dir():
+        raise ConfigError(f"--output should lie in a folder that is there. Received: {output}")
     config = load_config(options.config, options.overrides)
     drawn = draw_best_match(config, options.test_id, landmark_id=options.landmark)
     output.write_bytes(drawn.encode(output.suffix.lower()))

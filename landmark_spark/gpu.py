@@ -6,9 +6,13 @@ import contextlib
 import os
 import sys
 import tempfile
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 
 __all__ = ["DeviceError", "claim_device", "limit_native_threads", "prepare_framework", "task_gpus"]
+
+_NO_NEWS = ("You are using a softmax over axis", "In loss categorical_crossentropy, expected")
+"""Beginnings of Keras' warnings about a net for a single landmark, which is meant."""
 
 
 class DeviceError(RuntimeError):
@@ -49,6 +53,8 @@ def prepare_framework(*, num_threads: int, gpus: Sequence[str] | None) -> None:
     os.environ["TF_NUM_INTEROP_THREADS"] = "1"
     os.environ["OMP_NUM_THREADS"] = str(num_threads)  # PyTorch's
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    for words in _NO_NEWS:
+        warnings.filterwarnings("ignore", message=words)
     if backend == "tensorflow":
         with _quiet_import():
             import tensorflow as tf

@@ -38,6 +38,7 @@ from landmark_spark.schemas import DELF_MODEL, IMAGES, LANDMARKS, NO_CLASS
 from landmark_spark.settings import Config, ConfigError
 from landmark_spark.stages.download_worker import Downloaded
 from landmark_spark.stages.extract_bottlenecks import BackboneTask, backbone_task
+from landmark_spark.stages.extract_global_descriptors import find_descriptor_networks
 from landmark_spark.stages.feature_kinds import ship_features
 from landmark_spark.store import Store, arrow_schema
 
@@ -56,6 +57,7 @@ def load_identifier(config: Config) -> Identifier:
     folders may be gone); ConfigError, WeightsNotFound and WeightsError as the stages do.
     """
     resolve_network_weights(config.backbone.name, config.backbone.weights)
+    find_descriptor_networks(config)  # settings that no run could have made
     store = Store(config.store)
     last = "fuse_evidence" if config.submission.mode == LEARNED else "verify_landmarks"
     check_ready(config, store, last, wants="identify")

@@ -75,7 +75,8 @@ def _picture_paths(photos: Sequence[str], target: Path | None) -> dict[int, Path
     if target.suffix.lower() in _SUFFIXES and not target.is_dir():
         if len(photos) > 1:
             raise ConfigError(f"--match-picture should be a folder for several photos. Received: {target}")
-        target.parent.mkdir(parents=True, exist_ok=True)
+        if not target.parent.is_dir():
+            raise ConfigError(f"--match-picture should lie in a folder that is there. Received: {target}")
         return {0: target}
     if target.suffix and not target.is_dir():
         raise ConfigError(f"--match-picture should end with .png, .jpg or .jpeg, or be a folder. Received: {target}")

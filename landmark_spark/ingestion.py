@@ -204,7 +204,9 @@ def _notes(kept: dict[str, list[Photo]], rows: _Rows, num_shared: int, num_known
     ]
     notes = [f"{counted(count, thing)} {words}" for count, thing, words in counts if count]
     if len(sizes) == 1:
-        notes.append("a single landmark: every photo will be taken for it, with more or less confidence")
+        notes.append(
+            "a single landmark: there is no other to tell it from, so that scores say little; inliers say more"
+        )
     if not rows.test:
         notes.append("no test photo (--test, --test-share): the submission will have no row")
     return notes

@@ -23,7 +23,6 @@ from landmark_spark.run_records import read_record
 from landmark_spark.runner import plan, run
 from landmark_spark.schemas import CANDIDATES, IMAGES, PREDICTIONS, VERIFICATIONS
 from landmark_spark.settings import Config, ConfigError
-from landmark_spark.stages.fuse_evidence import check_evidence
 from landmark_spark.stages.ladder_steps import STAGES_OF, ladder_steps
 from landmark_spark.stages.write_report import read_solution
 from landmark_spark.store import Store
@@ -95,7 +94,6 @@ def measure_ladder(config: Config, variants: Sequence[Variant] = (), tell: Tell 
 
     Raises ConfigError without a solution, StoreError where a table is not there, and for variants what ``run`` raises.
     """
-    check_evidence(config)
     if variants and "://" in config.store.removeprefix("file://"):
         raise ConfigError(f"store should be a folder, of which copies are made. Received: {config.store}")
     for each in variants:
@@ -122,7 +120,6 @@ def _check_variant(config: Config, variant: Variant) -> None:
     for name in ("store", "inputs", "toy", "serve_folder", "base_url"):
         if getattr(variant.config, name) != getattr(config, name):
             raise ConfigError(f"a variant should have the images of the store. Received: {name} in {variant.name!r}")
-    check_evidence(variant.config)
 
 
 def _run_variant(config: Config, variant: Variant, tell: Tell) -> tuple[Step, float]:

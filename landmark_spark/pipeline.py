@@ -61,7 +61,7 @@ from landmark_spark.stages.extract_global_descriptors import (
 from landmark_spark.stages.extract_local_features import extract_local_features
 from landmark_spark.stages.feature_kinds import features_also, features_on_accelerator, find_features
 from landmark_spark.stages.fine_tune import base_and_training, check_fine_tuning, fine_tune
-from landmark_spark.stages.fuse_evidence import check_evidence, fuse_evidence
+from landmark_spark.stages.fuse_evidence import fuse_evidence
 from landmark_spark.stages.index_images import check_headers, csv_digests, index_images
 from landmark_spark.stages.predict_landmarks import predict_landmarks
 from landmark_spark.stages.retrieve_neighbours import retrieve_neighbours
@@ -264,7 +264,6 @@ STAGES = (
         inputs=(whole(CANDIDATES), whole(VERIFICATIONS)),
         outputs=(SCORES, FUSION),
         settings=FusionSettings,
-        preflight=check_evidence,
     ),
     Stage(
         write_submission,

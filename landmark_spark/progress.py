@@ -22,6 +22,7 @@ from landmark_spark.stages.context import Context
 
 __all__ = ["Progress", "count_failed", "failures_of", "listed_counts", "told_progress"]
 
+_SECONDS_TO_BEGIN = 60.0  # in which a free executor takes a task
 _LOOKS_COST = 20  # times a look's own seconds: a store that is slow to list is asked less often
 
 
@@ -49,7 +50,8 @@ class Progress:
     """How far a stage is after some seconds.
 
     num_total is None where the number of rows is not known beforehand; num_failed where the table counts no status;
-    accelerator_busy, a share, where there is none, or the stage does not compute on it.
+    accelerator_busy, a share, where there is none, or the stage does not compute on it. is_waiting: Spark has tasks for
+    executors, and none has taken any.
     """
 
     num_shards: int
@@ -61,6 +63,7 @@ class Progress:
     num_running_tasks: int = 0
     num_failed_tasks: int = 0
     accelerator_busy: float | None = None
+    is_waiting: bool = False
 
     @property
     def rate(self) -> float:
@@ -84,6 +87,8 @@ class Progress:
             parts.append(f"{counted(self.num_failed_tasks, 'task attempt')} failed")
         if self.accelerator_busy is not None:
             parts.append(f"GPU {self.accelerator_busy:.0%} busy")
+        if self.is_waiting and not self.num_rows and self.seconds >= _SECONDS_TO_BEGIN:
+            parts.append("no executor takes a task: landmark-spark doctor --master MASTER says why")
         if self.seconds_left is not None:
             parts.append(f"about {duration(self.seconds_left)} left")
         return ", ".join(parts)
@@ -156,12 +161,14 @@ class _Watch:
         }
         return [*done.values(), *(note for shard, note in notes.items() if shard not in done)], len(done)
 
-    def _tasks(self) -> dict[str, int]:
+    def _tasks(self) -> dict[str, Any]:
         tracker = self.context.spark.sparkContext.statusTracker()
         stages = [info for each in tracker.getActiveStageIds() if (info := tracker.getStageInfo(each))]
+        num_running = sum(each.numActiveTasks for each in stages)
         return {
-            "num_running_tasks": sum(each.numActiveTasks for each in stages),
+            "num_running_tasks": num_running,
             "num_failed_tasks": sum(each.numFailedTasks for each in stages),
+            "is_waiting": bool(stages) and not num_running,
         }
 
 

@@ -15,7 +15,7 @@ from landmark_spark.commits import StoreError
 from landmark_spark.core.images import decode_jpeg
 from landmark_spark.core.local_features import ExtractMany, LocalFeatures
 from landmark_spark.row_lookup import RowLookup
-from landmark_spark.schemas import BOTTLENECKS, GLOBAL_DESCRIPTORS, IMAGES, LOCAL_FEATURES
+from landmark_spark.schemas import BOTTLENECKS, IMAGES, LOCAL_FEATURES
 from landmark_spark.settings import Config
 from landmark_spark.stages.verification_task import LandmarkReferences, features_of
 from landmark_spark.store import Store
@@ -108,12 +108,12 @@ class ReferenceLookup:
 
 
 def _read_ids(store: Store, max_comparisons: int) -> tuple[pa.Array, Any, Any]:
-    """Return the ids, ranks and landmarks of all references that have a larger copy, by landmark.
+    """Return the ids, ranks and landmarks of all references that were downloaded, by landmark.
 
-    global_descriptors has a row for each image with one; of it the small columns are read.
+    Each of them keeps a larger copy, by ``download.references_per_landmark``. The small columns of images are read.
     """
-    rows = store.read_arrow(GLOBAL_DESCRIPTORS, ["id", "split", "landmark_id", "reference_rank"])
-    is_train = pc.equal(rows["split"], "train")
+    rows = store.read_arrow(IMAGES, ["id", "split", "landmark_id", "reference_rank", "status"])
+    is_train = pc.and_(pc.equal(rows["split"], "train"), pc.equal(rows["status"], "ok"))
     is_compared = pc.and_(pc.greater_equal(rows["reference_rank"], 0), pc.less(rows["reference_rank"], max_comparisons))
     rows = rows.filter(pc.and_(is_train, is_compared)).sort_by([("landmark_id", "ascending"), ("id", "ascending")])
     ids = rows["id"].combine_chunks() if rows.num_rows else pa.array([], pa.string())

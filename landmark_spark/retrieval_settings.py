@@ -116,3 +116,8 @@ class FusionSettings:
         "much; 0 = any number",
         minimum=0,
     )
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The kinds of evidence that are weighed."""
+        return tuple(self.evidence.split())

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from landmark_spark.delf_settings import DelfSettings
 from landmark_spark.model_settings import BackboneSettings, FineTuneSettings, PredictSettings, TrainSettings
-from landmark_spark.retrieval_settings import DescriptorSettings, FusionSettings, RetrievalSettings
+from landmark_spark.retrieval_settings import EVIDENCE, DescriptorSettings, FusionSettings, RetrievalSettings
 from landmark_spark.setting_fields import setting
 from landmark_spark.setting_text import shown
 from landmark_spark.spark_masters import MASTERS, is_master
@@ -243,14 +243,23 @@ class Config:
             raise ConfigError(f"base_url should begin with http:// or https://. Received: {shown(public)}")
         if self.base_url and not _has_host(self.base_url):
             raise ConfigError("base_url should have a valid host and port. Received: another")
+        if self.base_url and self.serve_folder:
+            raise ConfigError("base_url and serve_folder should not both be given: the second sets the first")
+        self._check_words()
+
+    def _check_words(self) -> None:
         agent = self.download.user_agent
         if not agent.strip() or not (agent.isascii() and agent.isprintable()):
             raise ConfigError(f"download.user_agent should be printable ASCII. Received: {shown(agent)}")
         for word in self.download.opt_out.split():
             if not re.fullmatch("[A-Za-z][A-Za-z0-9_-]*", word):
                 raise ConfigError(f"download.opt_out should be words with spaces between. Received: {shown(word)}")
-        if self.base_url and self.serve_folder:
-            raise ConfigError("base_url and serve_folder should not both be given: the second sets the first")
+        kinds = self.fusion.kinds
+        if not kinds or len(set(kinds)) < len(kinds) or set(kinds) - set(EVIDENCE):
+            raise ConfigError(
+                f"fusion.evidence should be some of {' '.join(EVIDENCE)}, each once. "
+                f"Received: {shown(self.fusion.evidence)}"
+            )
 
 
 def _has_host(url: str) -> bool:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 from landmark_spark import identify as module
+from landmark_spark.cli import main
 from landmark_spark.commits import StoreError
 from landmark_spark.config import load_config
 from landmark_spark.core.weights import WeightsNotFound
@@ -90,6 +92,23 @@ def test_the_other_modes_answer_by_the_classifier(world):
         assert best.score == pytest.approx(fused)
         assert [predictions[name][each.landmark_id].rank for each in others] == list(range(1, len(others) + 1))
         assert {each.score for each in others} == {None}
+
+
+@pytest.mark.jvm
+def test_without_descriptors_the_same_references_are_compared(world, tmp_path):
+    copy = Store(str(shutil.copytree(world.store.url, tmp_path / "store")))
+    chosen = [each for each in world.settings if not each.startswith("store=")]
+    settings = [f"store={copy.url}", *chosen, "descriptors.networks=none", "submission.mode=fused"]
+    assert main(["run", *(word for each in settings for word in ("--set", each))]) == 0
+    identify = load_identifier(load_config(None, settings))
+    verifications = by_image(copy, VERIFICATIONS, FOUND)
+    compared = 0
+    for name, file in list(world.files.items())[:5]:
+        best = identify(file).candidates[0]
+        for column in FOUND:
+            assert getattr(best, column) == getattr(verifications[name][best.landmark_id], column)
+        compared += best.num_references
+    assert compared > 0
 
 
 @pytest.mark.jvm

@@ -106,11 +106,6 @@ def test_no_match_picture_replaces_another(tmp_path):
     assert sorted(each.name for each in (tmp_path / "many").iterdir()) == names
 
 
-def test_the_folder_of_a_match_picture_is_made(tmp_path):
-    assert main(["identify", "a.jpg", "--match-picture", str(tmp_path / "new" / "one.png")]) == 0
-    assert (tmp_path / "new" / "one.png").is_file()
-
-
 def test_match_pictures_of_urls_are_called_as_their_files_are(tmp_path, capsys):
     urls = ["https://h/Old%20Mill%20%23%C3%9F.jpg", "https://h/..%2F..%2Fx.jpg", "https://h/"]
     photos = [*urls, "https://h/" + "y" * 300 + ".jpg", "100%25.jpg"]
@@ -139,6 +134,7 @@ def test_a_long_name_does_not_widen_the_table(monkeypatch, capsys):
     [
         (["a.jpg", "--top", "0"], "--top should be at least 1. Received: 0"),
         (["a.jpg", "b.jpg", "--match-picture", "m.png"], "--match-picture should be a folder for several photos"),
+        (["a.jpg", "--match-picture", "none/m.png"], "--match-picture should lie in a folder that is there"),
         (["a.jpg", "--match-picture", "m.gif"], "--match-picture should end with .png, .jpg or .jpeg, or be a folder"),
     ],
 )

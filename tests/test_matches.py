@@ -117,7 +117,11 @@ def test_without_a_name_the_picture_is_named_after_the_image(store, tmp_path):
         (["gone"], 1, "gone should have been downloaded. Received: http_404"),
         (["t1", "--landmark", "77"], 2, "landmark 77 should have references with features"),
         (["t1", "--output", "a.gif"], 2, "--output should end with .png, .jpg or .jpeg. Received: a.gif"),
-        (["t1", "--output", "/nowhere/a.png"], 1, "/nowhere/a.png"),
+        (
+            ["t1", "--output", "/nowhere/a.png"],
+            2,
+            "--output should lie in a folder that is there. Received: /nowhere/a.png",
+        ),
     ],
 )
 @pytest.mark.usefixtures("elsewhere")

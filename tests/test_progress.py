@@ -37,6 +37,15 @@ def test_a_line_tells_rate_failures_and_time_left():
     )
 
 
+def test_a_stage_that_no_executor_works_on_says_where_to_look():
+    def line(**more):
+        return Progress(4, 0, 0, None, None, **({"seconds": 60.0, "is_waiting": True} | more)).line()
+
+    hint = "no executor takes a task: landmark-spark doctor --master MASTER says why"
+    assert line() == f"0 of 4 shards, 0 rows, 0 rows/s, 0 tasks running, {hint}"
+    assert hint not in line(seconds=59.0) + line(is_waiting=False) + line(num_rows=1)
+
+
 def test_without_a_known_number_of_rows_the_shards_tell_the_time_left():
     progress = Progress(num_shards=4, num_done_shards=1, num_rows=10, num_total=None, num_failed=None, seconds=20.0)
     assert progress.seconds_left == 60.0

@@ -11,7 +11,7 @@ from landmark_spark.core.images import decode_jpeg, encode_jpeg
 from landmark_spark.core.local_features import load_extractor, one_by_one
 from landmark_spark.core.similarity import round_features
 from landmark_spark.reference_lookup import ReferenceLookup
-from landmark_spark.schemas import BOTTLENECKS, GLOBAL_DESCRIPTORS, LOCAL_FEATURES
+from landmark_spark.schemas import BOTTLENECKS, LOCAL_FEATURES
 from landmark_spark.store import Store
 
 EXTRACT = one_by_one(load_extractor("sift", max_keypoints=150))
@@ -22,12 +22,11 @@ def bottleneck(number):
 
 
 def full_store(folder, *, without_features=()):
-    """``make_store`` with bottlenecks and descriptors, and without the features of some images."""
+    """``make_store`` with bottlenecks, and without the features of some images."""
     store = make_store(folder)
     kept = store.read_arrow(LOCAL_FEATURES, LOCAL_FEATURES.schema.names).to_pylist()
     images = [{name: row[name] for name in ("id", "split", "landmark_id", "reference_rank")} for row in kept]
     images = [row | {"class_index": row["landmark_id"], "holdout": 0.0} for row in images]
-    write_table(store.url, GLOBAL_DESCRIPTORS, [row | {"descriptor": b""} for row in images])
     write_table(store.url, BOTTLENECKS, [row | {"features": bottleneck(place)} for place, row in enumerate(images)])
     write_table(store.url, LOCAL_FEATURES, [row for row in kept if row["id"] not in without_features])
     return Store(store.url), {row["id"]: place for place, row in enumerate(images)}

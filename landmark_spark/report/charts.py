@@ -134,7 +134,7 @@ def score_chart(scores: ScoreSample) -> Chart:
     end = max(1.0, *(float(values.max()) for values in groups.values())) if groups else 1.0
     edges = np.linspace(0, end, _NUM_SCORE_BINS + 1)
     medians = ", ".join(
-        f"{name} {np.median(values):.2f} ({counted(len(values), 'image')})" for name, values in groups.items()
+        f"{_said(name)}{np.median(values):.2f} ({counted(len(values), 'image')})" for name, values in groups.items()
     )
     return _histogram(
         {name: np.histogram(values, edges)[0] for name, values in groups.items()},
@@ -162,7 +162,7 @@ def inlier_chart(inliers: InlierSample) -> Chart:
     lows = first + width * np.arange(num_bins)
     edges = np.append(lows, lows[-1] + width) - 0.5
     over = ", ".join(
-        f"{name} {int((values > threshold).sum()):,} of {len(values):,}" for name, values in groups.items()
+        f"{_said(name)}{int((values > threshold).sum()):,} of {len(values):,}" for name, values in groups.items()
     )
     names = [f"{max(low, 0)} to {low + width - 1}" if width > 1 else f"{low}" for low in lows]
     if most >= edges[-1]:
@@ -227,3 +227,8 @@ def imagined_chart(imagined: Sequence[tuple[str, int]]) -> Chart:
 
 def _pair(confusion: Confusion) -> str:
     return f"{confusion.shown} \N{RIGHTWARDS ARROW} {confusion.answered}"
+
+
+def _said(group: str) -> str:
+    """Return a group's name before its figure; the only one, where nothing is known of the answers, needs none."""
+    return "" if group == "all" else f"{group} "

@@ -6,7 +6,9 @@ H. Noh, A. Araujo, J. Sim, T. Weyand, B. Han, "Large-Scale Image Retrieval with 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -157,8 +159,12 @@ def _draw_inliers(picture: NDArray[Any], left: NDArray[Any], right: NDArray[Any]
             _dot(picture, point, radius=3, color=colors.get(index, LINE_COLORS[0]))
 
 
+@functools.cache
 def _font(size: int) -> Any:
-    return ImageFont.load_default(size)  # the one that Pillow brings: Latin letters
+    """Return DejaVu Sans, which Matplotlib brings: Latin, Greek, Cyrillic, Arabic and Hebrew letters, no Chinese."""
+    import matplotlib
+
+    return ImageFont.truetype(str(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"), size)
 
 
 def _dot(picture: NDArray[Any], point: NDArray[Any], *, radius: int, color: tuple[int, int, int]) -> None:

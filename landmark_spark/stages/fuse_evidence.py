@@ -15,7 +15,6 @@ from landmark_spark.core.evidence_fusion import Fusion
 from landmark_spark.core.learned_fusion import Examples, LearnedFusion, columns_of, learn_fusion
 from landmark_spark.retrieval_settings import EVIDENCE
 from landmark_spark.schemas import FUSION, SCORES
-from landmark_spark.settings import Config, ConfigError
 from landmark_spark.stages.context import Context
 from landmark_spark.store import gather
 
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
 __all__ = [
-    "check_evidence",
     "examples_from",
     "examples_of",
     "fuse_evidence",
@@ -40,22 +38,12 @@ _FEW_IMAGES = 100
 """Below which the scores are told to be rough: each image is a hundredth of what half a dozen weights rest on."""
 
 
-def check_evidence(config: Config) -> tuple[str, ...]:
-    """Return the kinds of evidence to weigh. Raises ConfigError for none, an unknown one, or one named twice."""
-    names = tuple(config.fusion.evidence.split())
-    if not names or len(set(names)) < len(names) or set(names) - set(EVIDENCE):
-        raise ConfigError(
-            f"fusion.evidence should be some of {' '.join(EVIDENCE)}, each once. Received: {config.fusion.evidence!r}"
-        )
-    return names
-
-
 def fuse_evidence(
     context: Context, candidates: DataFrame, verifications: DataFrame
 ) -> tuple[DataFrame, tuple[FileEntry, ...]]:
     """Learn the weights of the evidence from images that play test images; score the candidates of test images."""
     settings = context.config.fusion
-    names = check_evidence(context.config)
+    names = settings.kinds
     rows = with_evidence(candidates, verifications, settings.full_inliers)
     try:
         learned = learn_fusion(

@@ -136,6 +136,11 @@ def test_a_caption_stands_below_the_picture():
         assert rows.max() < captioned.shape[0] - 320 - 4
 
 
+@pytest.mark.parametrize("letter", ["é", "ù", "ß", "ł", "Ω", "Д", "ș", "„"])
+def test_letters_of_most_of_europe_have_a_shape_of_their_own(letter):
+    assert not np.array_equal(add_caption(GREY, [letter]), add_caption(GREY, ["\ue000"]))  # which nobody has
+
+
 def test_a_caption_that_would_not_fit_is_shrunk():
     wide = np.full((100, 640, 3), 90, np.uint8)
     line = "a line of a hundred letters, which the usual size has no place for within the width of this picture"

@@ -15,7 +15,7 @@ from landmark_spark.core.retrieval_model import RetrievalModel
 from landmark_spark.schemas import CANDIDATES, GLOBAL_DESCRIPTORS, RETRIEVAL_MODEL, VERIFICATIONS
 from landmark_spark.settings import Config, ConfigError, RetrievalSettings
 from landmark_spark.stages.extract_global_descriptors import descriptors_also, find_descriptor_networks
-from landmark_spark.stages.fuse_evidence import check_evidence, fuse_evidence
+from landmark_spark.stages.fuse_evidence import fuse_evidence
 from landmark_spark.stages.retrieve_neighbours import RetrievalTask
 from landmark_spark.stages.train_retrieval import _learn, _Learning
 from landmark_spark.store import Store, arrow_schema, spark_schema
@@ -114,8 +114,8 @@ def test_without_networks_nothing_can_be_learned_from_them():
 @pytest.mark.parametrize("text", ["", "neighbours neighbours", "neighbours luck"])
 def test_evidence_that_cannot_be_weighed_is_refused(text):
     with pytest.raises(ConfigError, match="fusion.evidence should be some of neighbours closest"):
-        check_evidence(load_config(None, [f"fusion.evidence={text}"]))
-    assert check_evidence(Config()) == tuple(Config().fusion.evidence.split())
+        load_config(None, [f"fusion.evidence={text}"])
+    assert Config().fusion.kinds == ("neighbours", "closest", "centroid", "head", "non_landmark", "inliers")
 
 
 def candidate(name, split, true, rank, landmark, value, *, fold=-1):

@@ -19,6 +19,7 @@
     picture.height = small.height;
     const caption = links[place].closest("figure").querySelector("figcaption");
     words.replaceChildren(...Array.from(caption.childNodes, (node) => node.cloneNode(true)));
+    for (const button of viewer.querySelectorAll(".before, .after")) button.hidden = links.length < 2;
     count.textContent = `${place + 1} of ${links.length}`;
   };
 
