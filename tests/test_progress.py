@@ -38,8 +38,8 @@ def test_a_line_tells_rate_failures_and_time_left():
 
 
 def test_a_stage_that_no_executor_works_on_says_where_to_look():
-    def line(**more):
-        return Progress(4, 0, 0, None, None, **({"seconds": 60.0, "is_waiting": True} | more)).line()
+    def line(*, num_rows=0, seconds=60.0, is_waiting=True):
+        return Progress(4, 0, num_rows, None, None, seconds, is_waiting=is_waiting).line()
 
     hint = "no executor takes a task: landmark-spark doctor --master MASTER says why"
     assert line() == f"0 of 4 shards, 0 rows, 0 rows/s, 0 tasks running, {hint}"
