@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from landmark_spark.core.fusion import MODES, Candidate, choose_candidate
+from landmark_spark.core.fusion import LEARNED, MODES, Candidate, choose_candidate
 from landmark_spark.core.metrics import Prediction, evaluate
 from landmark_spark.report.data import KINDS
 
@@ -67,13 +67,10 @@ def _by_image(judged: Iterable[Judged]) -> Iterable[list[Judged]]:
     return (list(candidates) for _, candidates in itertools.groupby(judged, key=lambda each: each.id))
 
 
-def evaluate_modes(
-    judged: Sequence[Judged], solution: Solution, *, full_inliers: int
-) -> dict[str, dict[str, float | int]]:
-    """Return gap, top1, num_predictions and num_positives of each mode of core.fusion, from the plainest on."""
-    return {
-        mode: evaluate(predictions_of(judged, mode, full_inliers=full_inliers), solution) for mode in reversed(MODES)
-    }
+def evaluate_modes(made: Mapping[str, Sequence[Prediction]], solution: Solution) -> dict[str, dict[str, float | int]]:
+    """Return gap, top1, num_predictions and num_positives of each mode's predictions, from the plainest mode on."""
+    ordered = [mode for mode in (*reversed(MODES), LEARNED) if mode in made]
+    return {mode: evaluate(made[mode], solution) for mode in ordered}
 
 
 def several_landmarks(

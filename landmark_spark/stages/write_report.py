@@ -14,7 +14,7 @@ import numpy as np
 from landmark_spark.commits import Commit, FileEntry
 from landmark_spark.core.fusion import LEARNED, MODES
 from landmark_spark.core.ladder import climb
-from landmark_spark.core.metrics import Prediction, evaluate, precision_at_ranks
+from landmark_spark.core.metrics import Prediction, precision_at_ranks
 from landmark_spark.core.model_files import HISTORY_FILE
 from landmark_spark.core.submission import FormatError, parse_solution
 from landmark_spark.report.confusions import most_confused, most_imagined
@@ -88,9 +88,7 @@ def write_report(  # noqa: PLR0913, PLR0917 - the report reads everything
     made = {mode: predictions_of(judged, mode, full_inliers=full) for mode in MODES}
     made[LEARNED] = predictions_of(by_learned, "classifier", full_inliers=full)
     said = made[config.submission.mode]
-    modes = evaluate_modes(judged, solution, full_inliers=full) if solution else {}
-    if solution:
-        modes[LEARNED] = evaluate(made[LEARNED], solution)
+    modes = evaluate_modes(made, solution) if solution else {}
     evidence = with_evidence(candidates, verifications, config.fusion.full_inliers)
     steps = ladder_steps(config, judged, evidence.select(*LADDER_COLUMNS).toPandas()) if solution else []
     rungs = climb(steps, solution) if steps else []

@@ -1,10 +1,12 @@
 import pytest
 
+from landmark_spark.core.fusion import MODES
 from landmark_spark.report.evidence import (
     Judged,
     answers_of,
     choose_examples,
     evaluate_modes,
+    predictions_of,
     several_landmarks,
     verdict_of,
 )
@@ -19,8 +21,12 @@ def judged(image_id, landmark_id, score, num_inliers, reference="r"):
 ALL = [judged("a", 1, 0.5, 70), judged("b", 9, 0.8, 7), judged("c", 1, 0.6, 0, None), judged("d", 3, 0.1, 30)]
 
 
+def made_of(some):
+    return {mode: predictions_of(some, mode, full_inliers=35) for mode in MODES}
+
+
 def test_each_mode_is_measured_from_the_plainest_on():
-    modes = evaluate_modes(ALL, SOLUTION, full_inliers=35)
+    modes = evaluate_modes(made_of(ALL), SOLUTION)
     assert list(modes) == ["classifier", "decision", "fused"]
     # Two images show a landmark. Alone: b wrong, c nothing there, a right at rank 3: (1/3) / 2.
     assert modes["classifier"]["gap"] == pytest.approx(1 / 6)
@@ -71,7 +77,7 @@ def test_an_image_far_from_the_threshold_is_no_borderline_case():
 def test_of_several_candidates_an_image_has_one_answer_in_each_mode():
     # a: 9 is predicted first, 1 is verified. Fused: 0.6 + 0.2 against 0.3 + 1.
     both = [judged("a", 9, 0.6, 7), judged("a", 1, 0.3, 70), judged("b", 2, 0.5, 0, None)]
-    modes = evaluate_modes(both, SOLUTION, full_inliers=35)
+    modes = evaluate_modes(made_of(both), SOLUTION)
     # Classifier: a wrong at 0.6, b right at rank 2: (1/2) / 2. Decision: a right alone. Fused: a 1.3, b 0.5: both.
     assert [modes[mode]["gap"] for mode in ("classifier", "decision", "fused")] == [0.25, 0.5, 1.0]
     assert [modes[mode]["num_predictions"] for mode in ("classifier", "decision", "fused")] == [2, 1, 2]
