@@ -228,6 +228,7 @@ STAGES = (
         inputs=(whole(GLOBAL_DESCRIPTORS), LANDMARKS),
         outputs=(RETRIEVAL_MODEL,),
         settings=RetrievalSettings,
+        version=2,
     ),
     Stage(
         retrieve_neighbours,

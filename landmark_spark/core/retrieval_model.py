@@ -25,13 +25,16 @@ from landmark_spark.core.linear_head import LinearHead, balanced_weights, fit_li
 from landmark_spark.core.pca import Pca, normalise
 from landmark_spark.core.retrieval import GRID, References, check_order, whiten_exactly
 
-__all__ = ["NO_FOLD", "Described", "RetrievalLearning", "RetrievalModel", "learn_retrieval"]
+__all__ = ["MIN_TO_WHITEN", "NO_FOLD", "Described", "RetrievalLearning", "RetrievalModel", "learn_retrieval"]
 
 Floats = NDArray[np.float32]
 Integers = NDArray[np.int64]
 
 NO_FOLD = -1
 """Of an image that plays no test image; and of what was made of all images."""
+
+MIN_TO_WHITEN = 20
+"""Images from which whitening gains: fewer span as many dimensions, in which all of them become equally unlike."""
 
 _WHITENING, _REFERENCES, _HEAD, _FOLDS = "whitening.npz", "references.npz", "head_{}.npz", "retrieval.json"
 
@@ -157,7 +160,7 @@ class RetrievalModel:
 
 
 def learn_retrieval(images: Described, plan: RetrievalLearning) -> RetrievalModel:
-    """Whiten, place the images in folds, and fit the heads; of a single image nothing is whitened.
+    """Whiten, place the images in folds, and fit the heads; from fewer than MIN_TO_WHITEN images nothing is whitened.
 
     Raises ValueError where no training image is there.
     """
@@ -169,7 +172,7 @@ def learn_retrieval(images: Described, plan: RetrievalLearning) -> RetrievalMode
     learned = np.concatenate(
         [_first(images, places, plan.max_training_images), _first(images, others, plan.max_training_images)]
     )
-    if len(learned) < 2:
+    if len(learned) < MIN_TO_WHITEN:
         whitening = leave_unwhitened(images.descriptors.shape[1])
     else:
         whitening = fit_whitening(images.descriptors[learned], plan.dimensions, shrinkage=plan.shrinkage)

@@ -13,8 +13,9 @@ import numpy as np
 import pyarrow as pa
 
 from landmark_spark.commits import FileEntry
+from landmark_spark.core.counted import counted
 from landmark_spark.core.model_files import write_json
-from landmark_spark.core.retrieval_model import Described, RetrievalLearning, learn_retrieval
+from landmark_spark.core.retrieval_model import MIN_TO_WHITEN, Described, RetrievalLearning, learn_retrieval
 from landmark_spark.schemas import GLOBAL_DESCRIPTORS, RETRIEVAL_MODEL
 from landmark_spark.settings import RetrievalSettings
 from landmark_spark.stages.context import Context
@@ -30,9 +31,8 @@ __all__ = ["NOTE_FILE", "read_descriptors", "train_retrieval"]
 NOTE_FILE = "no_images.json"
 """Stands alone in the folder where there is no training image to compare with."""
 
-_FEW = (
-    "no training image has a descriptor, and retrieval names no landmark: see images.status and download.large_images",
-    "a single image to learn from: its descriptor is not whitened",
+_NONE = (
+    "no training image has a descriptor, and retrieval names no landmark: see images.status and download.large_images"
 )
 
 _COLUMNS = ("id", "split", "class_index", "reference_rank", "descriptor")
@@ -49,8 +49,12 @@ def train_retrieval(context: Context, descriptors: DataFrame, landmarks: DataFra
         num_classes=len(landmarks_of(context)),
     )
     ((files, num_images),) = context.spark.sparkContext.parallelize([task], 1).map(_learn).collect()
-    if num_images < 2 and context.config.descriptors.is_wanted:
-        context.tell(f"train_retrieval: warning: {_FEW[num_images]}")
+    if not num_images and context.config.descriptors.is_wanted:
+        context.tell(f"train_retrieval: warning: {_NONE}")
+    elif 0 < num_images < MIN_TO_WHITEN:
+        context.tell(
+            f"train_retrieval: warning: {counted(num_images, 'image')} to learn from: descriptors are not whitened"
+        )
     return tuple(files)
 
 

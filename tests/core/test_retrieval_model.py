@@ -120,13 +120,13 @@ def test_files_that_are_none_are_refused(model, tmp_path, damage):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"vectors": np.zeros((9, 3), np.float32)}, r"vectors of \(4,\) values and a fold each"),
+        ({"vectors": np.zeros((9, 3), np.float32)}, r"vectors of \(6,\) values and a fold each"),
         ({"folds": np.zeros(8, np.int64)}, "a fold each"),
         ({"folds": np.zeros(9, np.int32)}, "folds of int64"),
         ({"classes": np.zeros(9, np.int32)}, "a class each, of int64"),
         ({"classes": np.arange(9)}, "class_indices should be from 0 to 2"),
         ({"classes": np.arange(9)[::-1].copy() % 3}, "ascending order of their classes"),
-        ({"num_classes": 5}, r"a head should be \(4, 6\)"),
+        ({"num_classes": 5}, r"a head should be \(6, 6\)"),
     ],
 )
 def test_parts_that_are_not_of_one_model_are_refused(model, tmp_path, changes, message):
@@ -174,6 +174,13 @@ def test_the_smallest_worlds_give_a_model_that_names_landmarks(tmp_path, sizes, 
         if fold == NO_FOLD:  # each image is nearest to itself
             first = found.classes[found.ranks == 0][: sum(sizes)]
             assert first.tolist() == images.classes[: sum(sizes)].tolist()
+
+
+def test_what_too_few_images_would_whiten_is_left_as_it_is():
+    few, enough = (learn_retrieval(described((8, 8), count), PLAN) for count in (3, 4))
+    assert few.vectors.shape == (16, 6)
+    np.testing.assert_array_equal(few.whitening.components, np.eye(6))
+    assert enough.vectors.shape == (16, 4)
 
 
 def test_a_single_image_is_not_whitened():
