@@ -88,7 +88,7 @@ def test_the_project_comes_with_what_it_reads_beside_its_code(tmp_path):
         add_project(archive, "lib")
     with tarfile.open(tmp_path / "project.tar.gz") as made:
         names = set(made.getnames())
-        made.extractall(tmp_path / "unpacked", filter="data")
+    shutil.unpack_archive(tmp_path / "project.tar.gz", tmp_path / "unpacked")
     beside = {
         "rates.json",
         "py.typed",
