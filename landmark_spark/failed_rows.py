@@ -32,8 +32,7 @@ class FailedRow:
 def read_failed(config: Config) -> list[FailedRow]:
     """Return refused rows in the order of their lines, then those that failed by status, split and photo.
 
-    Reads the tables that are committed, without Spark; of one that is not made there are none. What opted out did not
-    fail.
+    Reads what is committed so far, without Spark, also while a run is at work. What opted out did not fail.
     """
     store = Store(config.store)
     refused = _read(store, REJECTS, ["source", "line_number", "reason", "split", "id"])
@@ -52,4 +51,5 @@ def read_failed(config: Config) -> list[FailedRow]:
 
 
 def _read(store: Store, table: Table, columns: list[str]) -> list[dict[str, Any]]:
-    return store.read_arrow(table, columns).to_pylist() if store.commits(table) else []
+    rows: list[dict[str, Any]] = store.read_arrow(table, columns, so_far=True).to_pylist()
+    return rows

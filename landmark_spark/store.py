@@ -163,17 +163,19 @@ class Store(Ledger):
         reader = spark.read.schema(spark_schema(table)).option("basePath", self.url_of(table.name))
         return conform(reader.parquet(*urls), table)
 
-    def read_arrow(self, table: Table, columns: Sequence[str]) -> pa.Table:
+    def read_arrow(self, table: Table, columns: Sequence[str], *, so_far: bool = False) -> pa.Table:
         """Return some columns of a table in memory, without Spark; for small columns only.
 
-        Another run may replace a shard in the meantime: then its new commit is looked for.
+        Another run may replace a shard in the meantime: then its new commit is looked for. so_far: of the shards that
+        are made, of which there may be none; else StoreError is raised where one is missing.
         """
         schema = pa.schema([table.schema.field(name) for name in columns])
         for _ in range(_NUM_LOOKS):
-            names = self.files(table)
+            shards = sorted(self.commits(table)) if so_far else None
+            names = [] if shards == [] else self.files(table, shards)
             with contextlib.suppress(FileNotFoundError):
                 parts = [read_columns(self.file_system, self.path(name), columns) for name in names]
-                return pa.concat_tables([each.cast(schema) for each in parts])
+                return pa.concat_tables([schema.empty_table(), *(each.cast(schema) for each in parts)])
         raise StoreError(f"{table.name} should have the files of its commits. Missing: some of {names}")
 
     def write(

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from pathlib import Path
 
 import pytest
 from chain_store import chain_config, make_chain
@@ -10,6 +11,7 @@ from landmark_spark.cli import main
 from landmark_spark.config import load_config
 from landmark_spark.failed_rows import FailedRow, read_failed
 from landmark_spark.schemas import IMAGES
+from landmark_spark.store import Store
 
 REFUSED = [FailedRow("test.csv:6", "empty_url", "test", "t9"), FailedRow("test.csv:7", "duplicate_id", "test", "t0")]
 
@@ -40,6 +42,12 @@ def test_refused_rows_come_first_and_what_opted_out_did_not_fail(config):
 def test_photos_of_a_served_folder_are_called_by_their_paths(config):
     served = dataclasses.replace(config, serve_folder="/photos")
     assert [each.photo for each in read_failed(served)][2:] == ["unknown/Sch\u00f6n.jpg", "http://h/5.jpg"]
+
+
+def test_while_the_downloads_are_under_way_the_shards_that_are_made_are_listed(config):
+    store = Store(config.store)
+    Path(store.url, "_commits", "images", "shard=2.json").unlink()  # with t1 and r5
+    assert read_failed(config) == REFUSED
 
 
 def test_nothing_has_failed_where_nothing_is_made(tmp_path):
