@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from landmark_spark.config import load_config
 from landmark_spark.core.counted import counted
 from landmark_spark.settings import ConfigError
+from landmark_spark.text_tables import table_lines
 
 if TYPE_CHECKING:
     from landmark_spark.calibrating import Calibration
@@ -115,7 +116,7 @@ def _calibration_lines(found: Calibration) -> list[str]:
         f"image of another landmark is compared with {found.mean_comparisons:.1f} references, a pair of them has "
         f"{counted(round(found.mean_matches), 'match', 'matches')}",
         "",
-        *_table([heads, ("counted", *(f"{each.num_trials:,}" for each in sizes)), *rows]),
+        *table_lines(heads, [("counted", *(f"{each.num_trials:,}" for each in sizes)), *rows]),
         "",
         "accepted: more than min_inliers inliers, of an image with its best reference; with the 95 % interval",
         "other: of different landmarks (false accepts); same: of one landmark (true accepts)",
@@ -140,11 +141,6 @@ def _choice_line(choice: Any) -> str:
     if choice.shown is not None:
         return f"{line}, {choice.shown} with 95 % confidence"
     return f"{line}; to be confident of it would take {choice.images_needed:,} images (--images)"
-
-
-def _table(rows: Sequence[Sequence[str]]) -> list[str]:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
 def _matches(options: argparse.Namespace) -> int:

@@ -14,6 +14,7 @@ from landmark_spark.config import load_config
 from landmark_spark.core.photo_names import file_name, shortened, without_password
 from landmark_spark.core.printable import printable
 from landmark_spark.settings import ConfigError
+from landmark_spark.text_tables import table_lines
 
 if TYPE_CHECKING:
     from landmark_spark.answers import Answer, Candidate
@@ -140,7 +141,7 @@ def _lines(photo: str, answer: Answer, top: int, picture: Path | None) -> list[s
     if shown:
         kinds = list(shown[0].evidence)
         heads = ["landmark", "score", "inliers", "verified", "best reference", "compared", *kinds]
-        lines += [f"  {line}" for line in _table([heads, *(_cells(each, kinds) for each in shown)])]
+        lines += [f"  {line}" for line in table_lines(heads, [_cells(each, kinds) for each in shown])]
     return lines if picture is None else [*lines, f"  matches: {picture}"]
 
 
@@ -161,8 +162,3 @@ def _cells(candidate: Candidate, kinds: Sequence[str]) -> list[str]:
         ]
     landmark = f"{candidate.landmark_id} {shortened(printable(candidate.name), _NAME_CHARACTERS)}".rstrip()
     return [landmark, score, *compared, *(f"{candidate.evidence[kind]:.4f}" for kind in kinds)]
-
-
-def _table(rows: Sequence[Sequence[str]]) -> list[str]:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from landmark_spark.config import load_config
 from landmark_spark.core.counted import counted
 from landmark_spark.core.printable import printable
+from landmark_spark.text_tables import table_lines
 
 if TYPE_CHECKING:
     from landmark_spark.garbage_collection import Listing
@@ -70,7 +71,7 @@ def _verification_lines(found: Verification, *, repair: bool) -> list[str]:
             (each.output, f"{each.num_shards}/{each.num_wanted}", each.num_rows, each.num_bytes, each.num_faults)
             for each in found.outputs
         ]
-        lines += ["", *_table([heads, *(tuple(map(str, row)) for row in rows)]), ""]
+        lines += ["", *table_lines(heads, rows), ""]
     lines += [f"note: {each}" for each in found.notes]
     lines += found.repairs
     lines.append(counted(len(found.faults), "fault"))
@@ -82,11 +83,6 @@ def _verification_lines(found: Verification, *, repair: bool) -> list[str]:
     elif found.outputs:
         lines.append("the next run has nothing to do")
     return lines
-
-
-def _table(rows: Sequence[Sequence[str]]) -> list[str]:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
 def _collect(options: argparse.Namespace) -> int:
